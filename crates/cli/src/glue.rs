@@ -1,0 +1,101 @@
+//! The edge to the shells: what the verbs ask of `service` and `lab`.
+
+use crate::args::{LogForm, Serve};
+use crate::ending::{TRY_LATER, Trouble, USAGE};
+use crate::screen::Screen;
+use postroad_control::answer::{Done, Explanation, Status};
+use postroad_control::{Item, Request};
+use postroad_dns::answer::{Answer, Question};
+use postroad_dns::policy::Policy;
+use postroad_dns::settings::Timeouts;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs the service until it is ended.
+pub fn serve(data: &Path, json: bool, serve: Serve) -> Result<(), Trouble> {
+    let log = match serve.log.unwrap_or(if json { LogForm::Json } else { LogForm::Human }) {
+        LogForm::Human => postroad_service::LogForm::Human,
+        LogForm::Json => postroad_service::LogForm::Json,
+    };
+    let options = postroad_service::ServeOptions {
+        data: data.to_owned(),
+        config: serve.config,
+        log,
+        unsafe_no_sync: serve.unsafe_no_sync,
+        quiet: serve.quiet,
+    };
+    postroad_service::run(options).map_err(|error| Trouble::Says(error.exit_status(), error.to_string()))
+}
+
+/// Asks the service, or the store where none runs, and hands each part of the answer to `each`.
+pub fn ask(
+    data: &Path,
+    request: &Request,
+    each: &mut dyn FnMut(Item) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let mut trouble = None;
+    postroad_service::ask::ask(data, request, &mut |item| {
+        if trouble.is_none() {
+            trouble = each(item).err();
+        }
+    })?;
+    trouble.map_or(Ok(()), Err)
+}
+
+/// Asks what has one answer, which `pick` knows.
+pub fn ask_one<T>(data: &Path, request: &Request, pick: fn(Item) -> Option<T>) -> Result<T, Trouble> {
+    let mut found = None;
+    ask(data, request, &mut |item| {
+        found = Some(pick(item).ok_or_else(stranger)?);
+        Ok(())
+    })?;
+    found.ok_or_else(stranger)
+}
+
+/// For `ask_one`: a status.
+pub fn status(item: Item) -> Option<Status> {
+    match item {
+        Item::Status(status) => Some(*status),
+        Item::Recipient(_) | Item::Done(_) | Item::Explanation(_) | Item::Event(_) => None,
+    }
+}
+
+/// For `ask_one`: what was done.
+pub fn done(item: Item) -> Option<Done> {
+    match item {
+        Item::Done(done) => Some(done),
+        Item::Status(_) | Item::Recipient(_) | Item::Explanation(_) | Item::Event(_) => None,
+    }
+}
+
+/// For `ask_one`: a story.
+pub fn explanation(item: Item) -> Option<Explanation> {
+    match item {
+        Item::Explanation(explanation) => Some(explanation),
+        Item::Status(_) | Item::Recipient(_) | Item::Done(_) | Item::Event(_) => None,
+    }
+}
+
+/// The service answered with something that was not asked for.
+pub fn stranger() -> Trouble {
+    let what = "the service answered something else than was asked. Use the postroad program that the service runs.";
+    Trouble::Says(TRY_LATER, what.into())
+}
+
+/// Where the service of a data folder takes mail.
+pub fn binding(data: &Path) -> Option<SocketAddr> {
+    postroad_service::ask::binding(data)
+}
+
+/// One DNS lookup. Nothing is refused: what is shown is what DNS says.
+pub fn lookup(question: Question, policy: Policy, servers: Vec<SocketAddr>) -> Result<Arc<Answer>, Trouble> {
+    let options = postroad_service::lookup::LookupOptions {
+        question,
+        policy,
+        servers,
+        refused: Vec::new(),
+        timeouts: Timeouts::default(),
+    };
+    postroad_service::lookup::lookup(options).map_err(|what| Trouble::Says(TRY_LATER, what))
+}

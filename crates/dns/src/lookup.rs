@@ -1,0 +1,650 @@
+//! Lookups: one record set each, from the first query to what came of it.
+
+use crate::answer::{Cause, CauseKind, Provenance};
+use crate::cache::{Absent, Entry, FAILURE_MAX, Failure, Kept};
+use crate::exchange::{Exchange, ExchangeOutcome, Transport, rtype_name};
+use crate::fact::Fact;
+use crate::flight::{Ask, Heard, Owner};
+use crate::ladder::{Ladder, Mark, Next, Rung, Standing, Step};
+use crate::name::Name;
+use crate::policy::Policy;
+use crate::resolver::{Output, Resolver};
+use crate::nexthop::Need;
+use crate::timers::Timer;
+use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, Reply};
+use crate::worth::Worth;
+use postroad_mail::time::Mono;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A reply over TCP that takes longer is hedged: the next way is tried beside it. A silent server would else cost its whole time-out.
+const HEDGE_AFTER: Duration = Duration::from_millis(300);
+/// Exchanges kept of one lookup: more than any ladder of two servers has.
+const LOOKUP_TRAIL_MAX: usize = 32;
+/// Parts of a truncated answer that are collected: BIND serves at most 100 records of a type.
+const PARTS_MAX: usize = 200;
+/// RFC 8767 §4: a stale record is used for 30 s before the servers are asked again. The same serves for parts.
+pub(crate) const STALE_TTL: Duration = Duration::from_secs(30);
+/// A negative without proof is believed when it is seen again after this time ...
+const SIGHT_MIN: Duration = Duration::from_secs(60);
+/// ... and before this, or it counts as the first sight.
+const SIGHT_MAX: Duration = Duration::from_secs(3600);
+
+/// What a lookup is for. Equal ones are made once at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LookupKey {
+    pub(crate) name: Name,
+    pub(crate) rtype: u16,
+    pub(crate) policy: Policy,
+    /// For mail: parts of a truncated answer may be of use.
+    pub(crate) mail: bool,
+    /// Look for a second witness of this absence.
+    pub(crate) confirm: Option<First>,
+}
+
+/// The first witness of an absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct First {
+    pub(crate) witness: (SocketAddr, Transport),
+    pub(crate) proof: bool,
+    pub(crate) no_name: bool,
+}
+
+/// A lookup under way.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    key: LookupKey,
+    /// The name asked for now: an alias may have led away from the key's.
+    name: Name,
+    aliases: u8,
+    /// The least TTL of the aliases so far, in seconds.
+    ttl: u32,
+    ladder: Ladder,
+    /// The flight that is waited for; what comes of older ones does not hurry the next step.
+    current: Option<u64>,
+    flights: BTreeSet<u64>,
+    parts: Vec<Data>,
+    parts_from: Option<SocketAddr>,
+    parts_ttl: u32,
+    trail: Vec<Exchange>,
+    waiters: Vec<(u64, Need)>,
+}
+
+/// What a lookup came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) said: Said,
+    pub(crate) provenance: Provenance,
+    pub(crate) expires: Mono,
+    pub(crate) trail: Arc<[Exchange]>,
+    pub(crate) cached: bool,
+}
+
+/// What was said.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    Set(Arc<[Data]>),
+    Absent(Absent),
+    Failed(Cause),
+}
+
+impl Resolver {
+    /// Answers a need from the cache, or joins or starts a lookup for it.
+    pub(crate) fn look_up(&mut self, key: LookupKey, task: u64, need: Need) {
+        if key.confirm.is_none()
+            && let Some(resolved) = self.from_cache(&key)
+        {
+            self.ready.push_back((task, need, resolved));
+            return;
+        }
+        if let Some(lookup) = self.by_key.get(&key).and_then(|number| self.lookups.get_mut(number)) {
+            lookup.waiters.push((task, need));
+            return;
+        }
+        if self.lookups.len() >= crate::resolver::LOOKUPS_MAX {
+            let resolved = failed(self.now.mono, busy());
+            self.ready.push_back((task, need, resolved));
+            return;
+        }
+        let number = self.number();
+        self.by_key.insert(key.clone(), number);
+        let lookup = Lookup {
+            name: key.name.clone(),
+            aliases: 0,
+            ttl: u32::MAX,
+            ladder: self.ladder(&key),
+            current: None,
+            flights: BTreeSet::new(),
+            parts: Vec::new(),
+            parts_from: None,
+            parts_ttl: u32::MAX,
+            trail: Vec::new(),
+            waiters: vec![(task, need)],
+            key,
+        };
+        self.lookups.insert(number, lookup);
+        // A quarter of the time is left for what follows: the addresses after the MX set.
+        self.timers.set(Timer::Lookup(number), self.now.mono + self.settings.timeouts.lookup * 3 / 4);
+        self.advance(number);
+    }
+
+    fn ladder(&self, key: &LookupKey) -> Ladder {
+        let mut order = self.servers.order(self.now.mono, key.policy);
+        let mut echo = None;
+        if let Some(first) = key.confirm {
+            let useful = |server: &SocketAddr| {
+                *server != first.witness.0 && self.servers.get(*server).is_some_and(|s| !s.fails_always())
+            };
+            order.retain(useful);
+            // Without proof the same server will do, if it says the same over TCP.
+            let other_way = first.witness.1 == Transport::Udp && key.policy.tcp();
+            echo = (other_way && !first.proof).then_some(first.witness.0);
+        }
+        let mut standings: Vec<Standing> = order.into_iter().map(Standing::new).collect();
+        standings.extend(echo.map(|server| Standing { udp: Mark::Doubtful, uncased: true, ..Standing::new(server) }));
+        Ladder {
+            policy: key.policy,
+            standings,
+            parts_allowed: key.mail && key.confirm.is_none() && [MX_TYPE, A_TYPE, AAAA_TYPE].contains(&key.rtype),
+            confirming: key.confirm.is_some(),
+        }
+    }
+
+    fn from_cache(&self, key: &LookupKey) -> Option<Resolved> {
+        let at = (key.name.clone(), key.rtype);
+        if let Some(entry) = self.cache.fresh(self.now.mono, &at) {
+            return Some(Resolved { cached: true, ..Resolved::from(entry.clone()) });
+        }
+        let failure = self.cache.failure(self.now.mono, &at, key.policy)?;
+        let stale = self.stale(key, &failure.cause).map(|stale| Resolved { cached: true, ..stale });
+        Some(stale.unwrap_or_else(|| Resolved {
+            said: Said::Failed(failure.cause.clone()),
+            provenance: Provenance::Complete,
+            expires: failure.expires,
+            trail: failure.trail.clone(),
+            cached: true,
+        }))
+    }
+
+    /// An expired record set, where it may be used: under adaptive after any failure, else only if nobody answered at all.
+    pub(crate) fn stale(&self, key: &LookupKey, cause: &Cause) -> Option<Resolved> {
+        let allowed = key.policy == Policy::Adaptive || matches!(cause.kind, CauseKind::Unreachable | CauseKind::NoServer);
+        let entry = self.cache.stale(self.now.mono, &(key.name.clone(), key.rtype)).filter(|_| allowed)?;
+        let expires = self.now.mono + STALE_TTL;
+        Some(Resolved { provenance: Provenance::Stale, expires, ..Resolved::from(entry.clone()) })
+    }
+
+    /// Takes the next step, if none is being waited for.
+    pub(crate) fn advance(&mut self, number: u64) {
+        loop {
+            self.tell_unusable(number);
+            let Some(lookup) = self.lookups.get_mut(&number) else {
+                return;
+            };
+            if lookup.current.is_some() {
+                return;
+            }
+            match lookup.ladder.next(self.now.mono, &self.servers, lookup.parts_usable()) {
+                Next::Send(step) => {
+                    if self.send_step(number, step) {
+                        return;
+                    }
+                }
+                Next::Wait => return,
+                Next::Done => return self.unanswered(number),
+            }
+        }
+    }
+
+    fn send_step(&mut self, number: u64, step: Step) -> bool {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return true;
+        };
+        let sends = lookup.ladder.standing_mut(step.server).map_or(0, |standing| standing.sends);
+        lookup.ladder.sent(step);
+        let first = self.settings.timeouts.udp_first;
+        let sends = if step.rung == Rung::Udp { sends } else { 0 };
+        let wait = self.servers.get(step.server).map_or(first, |server| server.wait(first, sends));
+        let (name, rtype, aliases) = (lookup.name.clone(), lookup.key.rtype, lookup.aliases);
+        let flight = self.launch(Ask { owner: Owner::Lookup(number), step, name: &name, rtype, aliases, wait });
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return true;
+        };
+        let Some(flight) = flight else {
+            lookup.ladder.mark(step.server, step.rung, Mark::Failed);
+            return false;
+        };
+        lookup.flights.insert(flight);
+        lookup.current = Some(flight);
+        if step.rung == Rung::Tcp {
+            self.timers.set(Timer::Hedge(number), self.now.mono + HEDGE_AFTER);
+        }
+        true
+    }
+
+    /// A reply came to one of the lookup's flights.
+    pub(crate) fn lookup_reply(&mut self, number: u64, flight: u64, heard: Heard) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        let Heard { step, worth, reply, exchange } = heard;
+        let by = (step.server, step.transport());
+        lookup.landed(flight, Some(exchange));
+        self.remember_manners(number, step, worth);
+        match worth {
+            Worth::Set => return self.answered(number, reply),
+            Worth::Absent { no_name, ttl } => return self.absent(number, by, no_name, ttl.map(|ttl| ttl.min(reply.ttl))),
+            Worth::Alias => return self.follow(number, reply),
+            Worth::AliasLoop => return self.fail(number, CauseKind::AliasLoop),
+            Worth::Truncated => self.truncated(number, step, reply),
+            Worth::WrongCase => self.mark(number, step, Mark::Doubtful),
+            Worth::Failed(ExchangeOutcome::Malformed) if step.rung == Rung::Udp => self.mark(number, step, Mark::Doubtful),
+            Worth::NoEdns => self.edns_refused(number, step),
+            Worth::Failed(_) | Worth::Ignored => self.mark(number, step, Mark::Failed),
+        }
+        self.advance(number);
+    }
+
+    fn mark(&mut self, number: u64, step: Step, mark: Mark) {
+        if let Some(lookup) = self.lookups.get_mut(&number) {
+            lookup.ladder.mark(step.server, step.rung, mark);
+        }
+    }
+
+    /// What this lookup shows about its server beyond the one reply.
+    fn remember_manners(&mut self, number: u64, step: Step, worth: Worth) {
+        let Some(standing) = self.lookups.get_mut(&number).and_then(|lookup| lookup.ladder.standing_mut(step.server)) else {
+            return;
+        };
+        let good = matches!(worth, Worth::Set | Worth::Absent { .. } | Worth::Alias);
+        let Some(server) = self.servers.get_mut(step.server).filter(|_| good && step.rung == Rung::Udp) else {
+            return;
+        };
+        if step.edns.is_none() && !server.without_edns(self.now.mono) {
+            server.note_without_edns(self.now.mono, standing.edns_refused);
+        }
+        if !step.cased && standing.udp != Mark::Fresh && standing.sends > 1 {
+            server.note_folds_case(self.now.mono);
+        }
+    }
+
+    fn edns_refused(&mut self, number: u64, step: Step) {
+        let standing = self.lookups.get_mut(&number).and_then(|lookup| lookup.ladder.standing_mut(step.server));
+        if let Some(standing) = standing {
+            match step.rung {
+                Rung::Udp if !standing.edns_refused => {
+                    standing.edns_refused = true;
+                    standing.udp = Mark::Fresh;
+                }
+                Rung::Udp => standing.udp = Mark::Failed,
+                Rung::Large => standing.large = Mark::Failed,
+                Rung::Plain => standing.plain = Mark::Failed,
+                Rung::Tcp => standing.tcp = Mark::Failed,
+            }
+        }
+    }
+
+    fn truncated(&mut self, number: u64, step: Step, reply: Reply) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        if step.rung == Rung::Tcp {
+            lookup.ladder.mark(step.server, step.rung, Mark::Failed);
+            return;
+        }
+        lookup.ladder.mark(step.server, step.rung, Mark::Truncated);
+        // The parts of an alias's target are parts of this lookup only if its name is the one asked for.
+        if lookup.ladder.parts_allowed && !reply.records.is_empty() {
+            lookup.parts_from = Some(step.server);
+            lookup.parts_ttl = lookup.parts_ttl.min(reply.ttl);
+            for data in reply.records {
+                if lookup.parts.len() < PARTS_MAX && !lookup.parts.contains(&data) {
+                    lookup.parts.push(data);
+                }
+            }
+        }
+    }
+
+    /// A datagram was waited for long enough.
+    pub(crate) fn lookup_silent(&mut self, number: u64, flight: u64, exchange: Exchange) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        if let Some(open) = self.flights.get(&flight) {
+            lookup.ladder.silent(open.step.server, open.step.rung);
+        }
+        lookup.note(exchange);
+        if lookup.current == Some(flight) {
+            lookup.current = None;
+        }
+        self.advance(number);
+    }
+
+    /// A flight was lost.
+    pub(crate) fn lookup_failed_flight(&mut self, number: u64, flight: u64, step: Step, exchange: Option<Exchange>) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        lookup.landed(flight, exchange);
+        match step.rung {
+            // A closed port may open: it counts as silence.
+            Rung::Udp | Rung::Large | Rung::Plain => lookup.ladder.silent(step.server, step.rung),
+            Rung::Tcp => lookup.ladder.mark(step.server, step.rung, Mark::Failed),
+        }
+        self.advance(number);
+    }
+
+    /// The reply over TCP is slow: what comes next is tried beside it.
+    pub(crate) fn hedge(&mut self, number: u64) {
+        if let Some(lookup) = self.lookups.get_mut(&number) {
+            lookup.current = None;
+            self.advance(number);
+        }
+    }
+
+    /// The lookup's time is over.
+    pub(crate) fn lookup_expired(&mut self, number: u64) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        for flight in lookup.flights.iter().filter_map(|flight| self.flights.get(flight)) {
+            let exchange = flight.unanswered(self.now.mono);
+            lookup.trail.extend(exchange.filter(|_| lookup.trail.len() < LOOKUP_TRAIL_MAX));
+        }
+        self.unanswered(number);
+    }
+
+    fn follow(&mut self, number: u64, reply: Reply) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        lookup.name = reply.target.clone();
+        lookup.aliases += reply.aliases;
+        lookup.ttl = lookup.ttl.min(reply.ttl);
+        lookup.parts.clear();
+        lookup.current = None;
+        let (flights, key) = (std::mem::take(&mut lookup.flights), lookup.key.clone());
+        for flight in flights {
+            self.abandon(flight);
+        }
+        let ladder = self.ladder(&key);
+        if let Some(lookup) = self.lookups.get_mut(&number) {
+            lookup.ladder = ladder;
+        }
+        self.advance(number);
+    }
+
+    fn answered(&mut self, number: u64, reply: Reply) {
+        let Some(lookup) = self.lookups.get(&number) else {
+            return;
+        };
+        let key = (lookup.key.name.clone(), lookup.key.rtype);
+        let (ttl, trail) = (lookup.ttl.min(reply.ttl), lookup.trail.as_slice().into());
+        let entry = self.cache.keep(self.now.mono, key, Kept::Set(reply.records.into()), ttl, trail);
+        self.finish(number, entry.into());
+    }
+
+    fn absent(&mut self, number: u64, witness: (SocketAddr, Transport), no_name: bool, ttl: Option<u32>) {
+        let Some(lookup) = self.lookups.get(&number) else {
+            return;
+        };
+        let key = (lookup.key.name.clone(), lookup.key.rtype);
+        let trail: Arc<[Exchange]> = lookup.trail.as_slice().into();
+        let chain_ttl = lookup.ttl;
+        if let Some(first) = lookup.key.confirm {
+            let no_name = first.no_name && no_name;
+            return self.confirmed(number, first, no_name);
+        }
+        let absent = Absent { no_name, proof: ttl.is_some(), witness, confirmed: false };
+        let resolved = match ttl {
+            Some(ttl) => {
+                self.cache.keep(self.now.mono, key, Kept::Absent(absent), ttl.min(chain_ttl), trail).into()
+            }
+            None => Resolved { trail, ..said(self.now.mono, Said::Absent(absent)) },
+        };
+        self.finish(number, resolved);
+    }
+
+    /// A second witness was heard, or there is none to be had and none is needed.
+    fn confirmed(&mut self, number: u64, first: First, no_name: bool) {
+        let Some(lookup) = self.lookups.get(&number) else {
+            return;
+        };
+        self.cache.confirm(&(lookup.key.name.clone(), lookup.key.rtype), no_name);
+        let absent = Absent { no_name, proof: first.proof, witness: first.witness, confirmed: true };
+        let trail = lookup.trail.as_slice().into();
+        self.finish(number, Resolved { trail, ..said(self.now.mono, Said::Absent(absent)) });
+    }
+
+    /// Nothing is left to try, or the time is over.
+    fn unanswered(&mut self, number: u64) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        if let Some(first) = lookup.key.confirm {
+            return self.unconfirmed(number, first);
+        }
+        if lookup.parts_usable() {
+            return self.partial(number);
+        }
+        let kind = lookup.kind();
+        self.fail(number, kind);
+    }
+
+    fn partial(&mut self, number: u64) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        let parts = std::mem::take(&mut lookup.parts);
+        let trail = lookup.trail.as_slice().into();
+        let ttl = Duration::from_secs(lookup.parts_ttl.min(lookup.ttl).into()).min(STALE_TTL);
+        let fact = lookup.key.name.domain().zip(lookup.parts_from);
+        if let Some((domain, server)) = fact {
+            let records = parts.len() as u32;
+            self.emit(Output::Fact(Fact::Partial { domain, server, records }));
+        }
+        let set = said(self.now.mono + ttl, Said::Set(parts.into()));
+        self.finish(number, Resolved { provenance: Provenance::Partial, trail, ..set });
+    }
+
+    /// No second witness answered. One with proof is enough then, unless another server failed over the name; one without is enough
+    /// when he says the same later.
+    fn unconfirmed(&mut self, number: u64, first: First) {
+        let Some(lookup) = self.lookups.get(&number) else {
+            return;
+        };
+        let disputed = lookup.trail.iter().any(|exchange| exchange.rcode == Some(SERVFAIL));
+        if first.proof && disputed {
+            return self.fail(number, CauseKind::ServerFailure);
+        }
+        let key = (lookup.key.name.clone(), lookup.key.rtype);
+        if first.proof || self.seen_before(key) {
+            return self.confirmed(number, first, first.no_name);
+        }
+        self.fail(number, CauseKind::Unconfirmed);
+    }
+
+    /// Whether an absence without proof was seen at least a minute ago; notes the first sight.
+    fn seen_before(&mut self, key: (Name, u16)) -> bool {
+        let now = self.now.mono;
+        if let Some(first) = self.sights.get(&key)
+            && now - *first <= SIGHT_MAX
+        {
+            return now - *first >= SIGHT_MIN;
+        }
+        if self.sights.len() >= crate::resolver::SIGHTS_MAX {
+            self.sights.retain(|_, first| now - *first <= SIGHT_MAX);
+        }
+        if self.sights.len() < crate::resolver::SIGHTS_MAX {
+            self.sights.insert(key, now);
+        }
+        false
+    }
+
+    /// The lookup failed: a stale set may help, else the failure is told and remembered for a while.
+    fn fail(&mut self, number: u64, kind: CauseKind) {
+        let Some(lookup) = self.lookups.get(&number) else {
+            return;
+        };
+        let key = lookup.key.clone();
+        let cause = Cause { text: lookup.tell(kind), dns_fault: true, kind };
+        let trail: Arc<[Exchange]> = lookup.trail.as_slice().into();
+        let mut resolved = failed(self.now.mono, cause.clone());
+        if key.confirm.is_none() {
+            self.tell_unreachable(key.policy);
+            let expires = self.now.mono + FAILURE_MAX.min(self.settings.timeouts.lookup);
+            let failure = Failure { cause: cause.clone(), expires, trail: trail.clone() };
+            self.cache.keep_failure(self.now.mono, (key.name.clone(), key.rtype), key.policy, failure);
+            resolved.expires = expires;
+            if let Some(stale) = self.stale(&key, &cause) {
+                resolved = stale;
+                if let Some(domain) = key.name.domain() {
+                    self.emit(Output::Fact(Fact::StaleUsed { domain }));
+                }
+            }
+        }
+        self.finish(number, Resolved { trail, ..resolved });
+    }
+
+    fn finish(&mut self, number: u64, resolved: Resolved) {
+        let Some(lookup) = self.lookups.remove(&number) else {
+            return;
+        };
+        self.by_key.remove(&lookup.key);
+        self.timers.clear(Timer::Lookup(number));
+        self.timers.clear(Timer::Hedge(number));
+        for flight in lookup.flights {
+            self.abandon(flight);
+        }
+        for (task, need) in lookup.waiters {
+            self.ready.push_back((task, need, resolved.clone()));
+        }
+    }
+
+    /// Under udp-only: tells of servers whose truncated answer is of no use.
+    fn tell_unusable(&mut self, number: u64) {
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        if lookup.key.policy != Policy::UdpOnly || lookup.parts_usable() {
+            return;
+        }
+        let parts_allowed = lookup.ladder.parts_allowed;
+        let mut told = Vec::new();
+        for standing in &mut lookup.ladder.standings {
+            if standing.truncated_to_the_end(parts_allowed) && !std::mem::replace(&mut standing.unusable_told, true) {
+                told.push(standing.server);
+            }
+        }
+        if let Some(domain) = lookup.name.domain() {
+            for server in told {
+                self.emit(Output::Fact(Fact::TruncatedUnusable { domain: domain.clone(), server }));
+            }
+        }
+    }
+
+    /// The servers changed: every lookup may use the new ones.
+    pub(crate) fn reseat_lookups(&mut self) {
+        let numbers: Vec<u64> = self.lookups.keys().copied().collect();
+        for number in numbers {
+            let Some(lookup) = self.lookups.get_mut(&number) else {
+                continue;
+            };
+            if lookup.key.confirm.is_none() {
+                for server in self.servers.order(self.now.mono, lookup.key.policy) {
+                    if lookup.ladder.standing_mut(server).is_none() {
+                        lookup.ladder.standings.push(Standing::new(server));
+                    }
+                }
+            }
+            self.advance(number);
+        }
+    }
+}
+
+/// RFC 1035 §4.1.1.
+const SERVFAIL: u16 = 2;
+
+impl Lookup {
+    /// The parts that arrived could be used: one record that is not a null MX (RFC 7505) is enough.
+    fn parts_usable(&self) -> bool {
+        self.parts.iter().any(|data| !matches!(data, Data::Mx { host, .. } if host.is_root()))
+    }
+
+    fn note(&mut self, exchange: Exchange) {
+        if self.trail.len() < LOOKUP_TRAIL_MAX {
+            self.trail.push(exchange);
+        }
+    }
+
+    fn landed(&mut self, flight: u64, exchange: Option<Exchange>) {
+        self.flights.remove(&flight);
+        if self.current == Some(flight) {
+            self.current = None;
+        }
+        if let Some(exchange) = exchange {
+            self.note(exchange);
+        }
+    }
+
+    /// The kind of trouble, by what was seen.
+    fn kind(&self) -> CauseKind {
+        let outcome = |wanted: ExchangeOutcome| self.trail.iter().any(|exchange| exchange.outcome == wanted);
+        if self.trail.is_empty() {
+            CauseKind::NoServer
+        } else if outcome(ExchangeOutcome::Truncated) {
+            CauseKind::Truncated
+        } else if self.trail.iter().all(|exchange| exchange.outcome.is_transport_fault()) {
+            CauseKind::Unreachable
+        } else {
+            CauseKind::ServerFailure
+        }
+    }
+
+    /// The failure for people: the last that was seen of each server and transport.
+    fn tell(&self, kind: CauseKind) -> String {
+        let asked = format!("{} {}", rtype_name(self.key.rtype), self.key.name);
+        let mut last: Vec<&Exchange> = Vec::new();
+        for exchange in self.trail.iter().rev() {
+            if !last.iter().any(|l| (l.server, l.transport) == (exchange.server, exchange.transport)) {
+                last.push(exchange);
+            }
+        }
+        let seen: Vec<String> = last.iter().rev().map(|exchange| exchange.tell_briefly()).collect();
+        let seen = seen.join("; ");
+        match kind {
+            CauseKind::NoServer => format!("no DNS server to ask for {asked}"),
+            CauseKind::AliasLoop => format!("the aliases of {asked} do not end"),
+            CauseKind::Unconfirmed => {
+                format!("that {asked} does not exist was said once and without proof, and is not believed yet; {seen}")
+            }
+            _ => format!("no usable answer for {asked}: {seen}"),
+        }
+    }
+}
+
+impl From<Entry> for Resolved {
+    fn from(entry: Entry) -> Self {
+        let said = match entry.kept {
+            Kept::Set(set) => Said::Set(set),
+            Kept::Absent(absent) => Said::Absent(absent),
+        };
+        Self { said, provenance: Provenance::Complete, expires: entry.expires, trail: entry.trail, cached: false }
+    }
+}
+
+fn said(expires: Mono, said: Said) -> Resolved {
+    Resolved { said, provenance: Provenance::Complete, expires, trail: Arc::new([]), cached: false }
+}
+
+/// A lookup that did not come to anything.
+pub(crate) fn failed(now: Mono, cause: Cause) -> Resolved {
+    said(now, Said::Failed(cause))
+}
+
+/// There is no room for another lookup.
+pub(crate) fn busy() -> Cause {
+    Cause { text: "resolver busy: too many lookups at once".to_owned(), dns_fault: true, kind: CauseKind::Busy }
+}

@@ -1,0 +1,356 @@
+//! The verdict: from record sets to where mail goes (RFC 5321 §5.1, RFC 7505). A pure decision over what was found so far: either a
+//! verdict, or what must be known first.
+
+use crate::answer::{Cause, CauseKind, MailHost, Provenance, Question, Verdict};
+use crate::cache::Absent;
+use crate::lookup::{Resolved, Said};
+use crate::name::Name;
+use crate::settings::Settings;
+use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, addresses};
+use postroad_mail::domain::Domain;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// MX records read of a set, best first (BIND serves no more than 100).
+pub(crate) const EXCHANGERS_MAX: usize = 100;
+/// Hosts resolved at a time, best first; the next are if none of these is usable.
+const HOSTS_AT_ONCE: usize = 20;
+/// Addresses of one kind used of one host.
+const ADDRESSES_MAX: usize = 8;
+
+/// A record set that must be known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Need {
+    pub(crate) name: Name,
+    pub(crate) rtype: u16,
+    /// By a second witness: its absence would be final.
+    pub(crate) confirm: bool,
+}
+
+/// One MX record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exchanger {
+    pub(crate) preference: u16,
+    pub(crate) name: Name,
+    /// `None`: what it names is no host name, so no mail can go there.
+    pub(crate) domain: Option<Domain>,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) got: BTreeMap<Need, Resolved>,
+    /// The MX records in the order to try them, once the set is known.
+    pub(crate) order: Option<Vec<Exchanger>>,
+}
+
+/// Where the decision stands.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Needs(Vec<Need>),
+    Is(Conclusion),
+}
+
+/// A verdict with what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    pub(crate) verdict: Verdict,
+    pub(crate) implicit: bool,
+    pub(crate) records: Vec<String>,
+}
+
+/// What is known of a host.
+enum HostState {
+    Unknown(Vec<Need>),
+    Usable(Vec<IpAddr>),
+    Ourselves,
+    /// All its addresses are in refused networks.
+    Refused,
+    /// Believed to have no address; these absences want a second witness before that is final.
+    Gone(Vec<Need>),
+    Failed(Cause),
+}
+
+/// What is known of a record set.
+enum Seen<'a> {
+    Unknown(Need),
+    Set(&'a [Data], Provenance),
+    Absent(&'a Absent),
+    Failed(&'a Cause),
+}
+
+impl Need {
+    pub(crate) fn new(name: &Name, rtype: u16) -> Self {
+        Self { name: name.clone(), rtype, confirm: false }
+    }
+
+    fn confirmed(self) -> Self {
+        Self { confirm: true, ..self }
+    }
+}
+
+/// Decides a question by what was found.
+pub(crate) fn decide(question: &Question, found: &Found, settings: &Settings) -> Decision {
+    let judge = Judge { found, settings };
+    match question {
+        Question::NextHop(domain) => judge.next_hop(domain),
+        Question::Host(domain) => judge.alone(domain, false),
+        Question::Records(name, rtype) => judge.records(name, *rtype),
+    }
+}
+
+/// The MX records of a set in the order to try them: null MX left out (RFC 7505 §3), best first, equal ones as `shuffle` puts them.
+pub(crate) fn exchangers(set: &[Data], mut shuffle: impl FnMut() -> u32) -> Vec<Exchanger> {
+    let mut keyed: Vec<(u16, u32, Exchanger)> = set
+        .iter()
+        .filter_map(|data| match data {
+            Data::Mx { preference, host } if !host.is_root() => {
+                let exchanger = Exchanger { preference: *preference, name: host.clone(), domain: host.domain() };
+                Some((*preference, shuffle(), exchanger))
+            }
+            Data::Mx { .. } | Data::Address(_) | Data::Text(_) => None,
+        })
+        .collect();
+    keyed.sort_by_key(|(preference, draw, _)| (*preference, *draw));
+    keyed.into_iter().map(|(_, _, exchanger)| exchanger).collect()
+}
+
+struct Judge<'a> {
+    found: &'a Found,
+    settings: &'a Settings,
+}
+
+impl Judge<'_> {
+    fn seen(&self, name: &Name, rtype: u16) -> Seen<'_> {
+        let need = Need::new(name, rtype);
+        let confirmed = self.found.got.get(&need.clone().confirmed());
+        match confirmed.or_else(|| self.found.got.get(&need)) {
+            None => Seen::Unknown(need),
+            Some(Resolved { said: Said::Set(set), provenance, .. }) => Seen::Set(set, *provenance),
+            Some(Resolved { said: Said::Absent(absent), .. }) => Seen::Absent(absent),
+            Some(Resolved { said: Said::Failed(cause), .. }) => Seen::Failed(cause),
+        }
+    }
+
+    fn next_hop(&self, domain: &Domain) -> Decision {
+        let name = Name::from_domain(domain);
+        match self.seen(&name, MX_TYPE) {
+            Seen::Unknown(need) => Decision::Needs(vec![need]),
+            Seen::Failed(cause) => unresolved(cause.clone()),
+            Seen::Absent(absent) if absent.no_name && absent.confirmed => is(Verdict::NoSuchDomain),
+            Seen::Absent(absent) if absent.no_name || !believed(absent) => {
+                Decision::Needs(vec![Need::new(&name, MX_TYPE).confirmed()])
+            }
+            Seen::Absent(_) => self.alone(domain, true),
+            Seen::Set(set, provenance) => self.by_exchangers(domain, set, provenance),
+        }
+    }
+
+    /// A domain or host by its own addresses. `implicit`: as its own MX (RFC 5321 §5.1).
+    fn alone(&self, domain: &Domain, implicit: bool) -> Decision {
+        let name = Name::from_domain(domain);
+        match self.host(&name) {
+            HostState::Unknown(needs) => Decision::Needs(needs),
+            HostState::Usable(addresses) => {
+                let host = MailHost { name: domain.clone(), preference: 0, addresses };
+                Decision::Is(Conclusion { verdict: Verdict::Hosts(vec![host]), implicit, records: Vec::new() })
+            }
+            HostState::Ourselves => is(Verdict::LoopsBack),
+            HostState::Refused => unresolved(self.refused(&name)),
+            HostState::Failed(cause) => unresolved(cause),
+            HostState::Gone(mut needs) => {
+                if implicit && let Seen::Absent(Absent { confirmed: false, .. }) = self.seen(&name, MX_TYPE) {
+                    needs.push(Need::new(&name, MX_TYPE).confirmed());
+                }
+                final_once_confirmed(needs, Verdict::NoHost)
+            }
+        }
+    }
+
+    fn by_exchangers(&self, domain: &Domain, set: &[Data], provenance: Provenance) -> Decision {
+        let order = self.found.order.as_deref().unwrap_or_default();
+        if order.is_empty() {
+            // A single null MX says that the domain takes no mail; several say nothing that the standard knows.
+            let verdict = if set.len() == 1 { Verdict::NoMailService } else { Verdict::NoHost };
+            return if provenance == Provenance::Complete { is(verdict) } else { unresolved(doubtful(domain)) };
+        }
+        let mut reading = Reading::default();
+        for (at, exchanger) in order.iter().enumerate().take(EXCHANGERS_MAX) {
+            if reading.ours.is_some_and(|ours| exchanger.preference >= ours) {
+                break;
+            }
+            // The next hosts are looked at only if none of those before them can be used.
+            if at % HOSTS_AT_ONCE == 0 && (!reading.usable.is_empty() || !reading.needs.is_empty()) {
+                break;
+            }
+            self.read(exchanger, &mut reading);
+        }
+        if !reading.needs.is_empty() {
+            return Decision::Needs(reading.needs);
+        }
+        let whole = provenance == Provenance::Complete && order.len() <= EXCHANGERS_MAX;
+        self.conclude(domain, reading, provenance, whole)
+    }
+
+    fn read(&self, exchanger: &Exchanger, reading: &mut Reading) {
+        let Some(name) = &exchanger.domain else {
+            reading.better += 1;
+            return;
+        };
+        let state = match self.settings.own_name.as_ref() == Some(name) {
+            true => HostState::Ourselves,
+            false => self.host(&exchanger.name),
+        };
+        match state {
+            HostState::Ourselves => {
+                // RFC 5321 §5.1: we and all of equal or worse preference are no way.
+                let ours = exchanger.preference;
+                reading.ours = Some(ours);
+                reading.usable.retain(|host| host.preference < ours);
+                reading.better = reading.preferences.iter().filter(|preference| **preference < ours).count();
+                return;
+            }
+            HostState::Unknown(needs) => reading.needs.extend(needs),
+            HostState::Usable(addresses) => {
+                let host = MailHost { name: name.clone(), preference: exchanger.preference, addresses };
+                reading.usable.push(host);
+            }
+            HostState::Refused => {
+                reading.refused.get_or_insert_with(|| self.refused(&exchanger.name));
+            }
+            HostState::Gone(needs) => reading.unconfirmed.extend(needs),
+            HostState::Failed(cause) => {
+                reading.failed.get_or_insert(cause);
+            }
+        }
+        reading.preferences.push(exchanger.preference);
+        reading.better += 1;
+    }
+
+    fn conclude(&self, domain: &Domain, reading: Reading, provenance: Provenance, whole: bool) -> Decision {
+        // The loop rule needs the whole set: a part in which we stand does not say who is better.
+        if reading.ours.is_some() && provenance != Provenance::Complete {
+            return unresolved(doubtful(domain));
+        }
+        if !reading.usable.is_empty() {
+            return is(Verdict::Hosts(reading.usable));
+        }
+        if reading.ours.is_some() && reading.better == 0 {
+            return is(Verdict::LoopsBack);
+        }
+        if let Some(cause) = reading.failed {
+            return unresolved(cause);
+        }
+        if reading.ours.is_some() {
+            return unresolved(Cause {
+                text: format!("the MX hosts of {domain} that are better than ourselves have no address to deliver to"),
+                dns_fault: false,
+                kind: CauseKind::BetterHostsUnreachable,
+            });
+        }
+        if let Some(cause) = reading.refused {
+            return unresolved(cause);
+        }
+        if !whole {
+            return unresolved(doubtful(domain));
+        }
+        final_once_confirmed(reading.unconfirmed, Verdict::NoHost)
+    }
+
+    fn host(&self, name: &Name) -> HostState {
+        let (mut needs, mut failed, mut unconfirmed) = (Vec::new(), None, Vec::new());
+        let mut all: Vec<IpAddr> = Vec::new();
+        for rtype in [A_TYPE, AAAA_TYPE] {
+            match self.seen(name, rtype) {
+                Seen::Unknown(need) => needs.push(need),
+                // `::ffff:127.0.0.1` is 127.0.0.1, and is judged as that.
+                Seen::Set(set, _) => all.extend(addresses(set).map(|ip| ip.to_canonical()).take(ADDRESSES_MAX)),
+                Seen::Failed(cause) => failed = failed.or(Some(cause.clone())),
+                Seen::Absent(absent) if !absent.confirmed => unconfirmed.push(Need::new(name, rtype).confirmed()),
+                Seen::Absent(_) => {}
+            }
+        }
+        if !needs.is_empty() {
+            return HostState::Unknown(needs);
+        }
+        let port = self.settings.remote_port;
+        if all.iter().any(|ip| self.settings.own.iter().any(|own| own.ip().to_canonical() == *ip && own.port() == port)) {
+            return HostState::Ourselves;
+        }
+        let allowed = |ip: &IpAddr| !self.settings.refused.iter().any(|network| network.contains(ip));
+        let usable: Vec<IpAddr> = all.iter().copied().filter(allowed).collect();
+        match failed {
+            _ if !usable.is_empty() => HostState::Usable(usable),
+            Some(cause) => HostState::Failed(cause),
+            None if !all.is_empty() => HostState::Refused,
+            None => HostState::Gone(unconfirmed),
+        }
+    }
+
+    fn refused(&self, name: &Name) -> Cause {
+        Cause {
+            text: format!("all addresses of {name} are in networks to which no mail goes (NextHopRefused)"),
+            dns_fault: false,
+            kind: CauseKind::NextHopRefused,
+        }
+    }
+
+    fn records(&self, text: &str, rtype: u16) -> Decision {
+        let Some(name) = Name::from_text(text) else {
+            return is(Verdict::NoSuchDomain);
+        };
+        match self.seen(&name, rtype) {
+            Seen::Unknown(need) => Decision::Needs(vec![need]),
+            Seen::Failed(cause) => unresolved(cause.clone()),
+            Seen::Absent(absent) if !believed(absent) => Decision::Needs(vec![Need::new(&name, rtype).confirmed()]),
+            Seen::Absent(absent) if absent.no_name => is(Verdict::NoSuchDomain),
+            Seen::Absent(_) => is(Verdict::NoRecords),
+            Seen::Set(set, _) => {
+                let records = set.iter().map(ToString::to_string).collect();
+                Decision::Is(Conclusion { verdict: Verdict::Records, implicit: false, records })
+            }
+        }
+    }
+}
+
+/// What reading the MX records in order has shown.
+#[derive(Default)]
+struct Reading {
+    needs: Vec<Need>,
+    usable: Vec<MailHost>,
+    /// Our own preference, if we are among them.
+    ours: Option<u16>,
+    /// Preferences of the hosts read that are not ourselves.
+    preferences: Vec<u16>,
+    /// How many of them are better than we.
+    better: usize,
+    failed: Option<Cause>,
+    refused: Option<Cause>,
+    unconfirmed: Vec<Need>,
+}
+
+/// Good enough to go on by: a proof, or two witnesses.
+fn believed(absent: &Absent) -> bool {
+    absent.proof || absent.confirmed
+}
+
+/// A verdict that returns mail on account of absences: only when each has been asked of a second server.
+fn final_once_confirmed(needs: Vec<Need>, verdict: Verdict) -> Decision {
+    if needs.is_empty() { is(verdict) } else { Decision::Needs(needs) }
+}
+
+fn is(verdict: Verdict) -> Decision {
+    Decision::Is(Conclusion { verdict, implicit: false, records: Vec::new() })
+}
+
+fn unresolved(cause: Cause) -> Decision {
+    is(Verdict::Unresolved(cause))
+}
+
+fn doubtful(domain: &Domain) -> Cause {
+    Cause {
+        text: format!("only a part or a stale copy of the MX records of {domain} could be had, by which nothing final is decided"),
+        dns_fault: true,
+        kind: CauseKind::Doubtful,
+    }
+}

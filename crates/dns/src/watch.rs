@@ -1,0 +1,99 @@
+//! Watching the transports: what goes down is told and probed, what comes up is told and releases what waits.
+
+use crate::exchange::{Exchange, ExchangeOutcome, Transport};
+use crate::fact::Fact;
+use crate::flight::{Ask, Owner};
+use crate::health::{Down, Strike};
+use crate::ladder::{EDNS_SAFE, Rung, Step};
+use crate::name::Name;
+use crate::policy::Policy;
+use crate::resolver::{Output, Resolver};
+use crate::timers::Timer;
+use crate::wire::SOA_TYPE;
+use std::net::SocketAddr;
+
+impl Resolver {
+    /// Something speaks against a transport.
+    pub(crate) fn strike(&mut self, server: SocketAddr, transport: Transport, strike: Strike, seen: ExchangeOutcome) {
+        let now = self.now.mono;
+        let Some(health) = self.servers.health_mut(server, transport) else {
+            return;
+        };
+        if !health.strike(now, strike) {
+            return;
+        }
+        let cause = seen.words(transport).to_owned();
+        health.down = Some(Down { cause: cause.clone(), wait: self.settings.probe_min, mail_told: false });
+        self.timers.set(Timer::Probe(server, transport), now + self.settings.probe_min);
+        self.cache.forget_failures();
+        self.emit(Output::Fact(Fact::TransportDown { server, transport, cause, mail_waits: false }));
+    }
+
+    /// A transport that was down has answered.
+    pub(crate) fn transport_up(&mut self, server: SocketAddr, transport: Transport) {
+        self.timers.clear(Timer::Probe(server, transport));
+        self.cache.forget_failures();
+        self.emit(Output::Fact(Fact::TransportUp { server, transport }));
+        self.review_unreachable();
+        self.emit(Output::Released);
+    }
+
+    /// Takes back `NoServer` once no policy is without a server.
+    pub(crate) fn review_unreachable(&mut self) {
+        let told = !self.unreachable.is_empty();
+        self.unreachable.retain(|policy| !self.servers.reachable(*policy));
+        if told && self.unreachable.is_empty() {
+            self.emit(Output::Fact(Fact::SomeServer));
+        }
+    }
+
+    /// A lookup found nothing; tells if that is because there is no server to be reached.
+    pub(crate) fn tell_unreachable(&mut self, policy: Policy) {
+        if !self.servers.reachable(policy) && self.unreachable.insert(policy) {
+            let cause = self.servers.causes(policy);
+            self.emit(Output::Fact(Fact::NoServer { policy, cause }));
+        }
+    }
+
+    /// Mail waits because of these exchanges: tells it of the transports that are down, once each.
+    pub(crate) fn tell_mail_waits(&mut self, trail: &[Exchange]) {
+        for exchange in trail.iter().filter(|exchange| exchange.outcome.is_transport_fault()) {
+            let (server, transport) = (exchange.server, exchange.transport);
+            let down = self.servers.health_mut(server, transport).and_then(|health| health.down.as_mut());
+            if let Some(down) = down.filter(|down| !down.mail_told) {
+                down.mail_told = true;
+                let cause = down.cause.clone();
+                self.emit(Output::Fact(Fact::TransportDown { server, transport, cause, mail_waits: true }));
+            }
+        }
+    }
+
+    /// Asks a transport that is down for the root's SOA record. Any reply will do, a refusal too.
+    pub(crate) fn probe(&mut self, server: SocketAddr, transport: Transport) {
+        if self.servers.get(server).is_none() || self.servers.is_up(server, transport) {
+            return;
+        }
+        let (rung, edns) = match transport {
+            Transport::Udp => (Rung::Udp, Some(EDNS_SAFE)),
+            Transport::Tcp => (Rung::Tcp, None),
+        };
+        let step = Step { server, rung, edns, cased: false };
+        let root = Name::root();
+        let wait = self.settings.timeouts.tcp_connect;
+        let ask = Ask { owner: Owner::Probe, step, name: &root, rtype: SOA_TYPE, aliases: 0, wait };
+        if self.launch(ask).is_none() {
+            self.probe_failed(server, transport);
+        }
+    }
+
+    /// A probe brought nothing: the next comes after twice the wait.
+    pub(crate) fn probe_failed(&mut self, server: SocketAddr, transport: Transport) {
+        let longest = self.settings.probe_max;
+        let down = self.servers.health_mut(server, transport).and_then(|health| health.down.as_mut());
+        if let Some(down) = down {
+            down.wait = down.wait.saturating_mul(2).min(longest);
+            let at = self.now.mono + down.wait;
+            self.timers.set(Timer::Probe(server, transport), at);
+        }
+    }
+}

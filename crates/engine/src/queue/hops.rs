@@ -1,0 +1,523 @@
+//! Next hops: which have work, which wait, and how many connections each has.
+//!
+//! Waiting belongs to the hop: when no host of it can be talked to, or DNS does not say which hosts it has, its *gate*
+//! closes for everything that waits there. One record says so, whatever the backlog. When the time has come a single
+//! attempt tries the hop; if it gets through the gate opens.
+
+use super::loads::Pursuit;
+use super::{AttemptId, CONTENT_TOTAL_MAX, LoadToken, Queue, QueueOutput, READY_MAX, StoreState};
+use crate::delivery::{End, Flow};
+use crate::journal::{Entry, Tried};
+use crate::schedule;
+use postroad_dns::answer::Answer;
+use postroad_mail::hop::NextHop;
+use postroad_mail::id::MessageId;
+use postroad_mail::time::{Mono, Now, Wall};
+use postroad_spool::record::{
+    DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Hops due within this are held in memory; the others are in the store alone.
+const HORIZON: Duration = Duration::from_secs(60);
+/// Hops held in memory at most by loading ahead; the next horizon brings the others.
+const HOPS_MAX: usize = 20_000;
+/// How long the first message of a hop waits for a busy connection before a further one is opened.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Messages ready for each connection of a hop before a further one is opened without waiting.
+const READY_PER_CONNECTION: usize = 8;
+/// How long a hop opens no further connection after one was refused while others work.
+const CROWDED: Duration = Duration::from_secs(30);
+/// Messages of a page loaded for a hop that works, and for one that is being tried.
+const PAGE: usize = 100;
+const PAGE_PROBING: usize = 1;
+
+/// What of a kind of work may be in the store and not here: where to go on reading.
+pub(super) type Unread<C> = Option<Option<C>>;
+
+#[derive(Default)]
+pub(super) struct Hop {
+    pub(super) state: HopState,
+    pub(super) waiting: u64,
+    pub(super) ready: VecDeque<Ready>,
+    /// Fresh messages that are not in `ready`.
+    pub(super) fresh: Unread<MessageId>,
+    /// The first fresh message that found no room here while a page was on its way.
+    pub(super) overflow: Option<MessageId>,
+    /// Pending recipients that are due.
+    pub(super) pending: Unread<(Wall, MessageId)>,
+    /// The earliest pending recipient known that is not due yet.
+    pub(super) pending_due: Option<Wall>,
+    /// Whether `pending_due` is less than sure: the store is asked once all that is due is done.
+    pub(super) ask_earliest: bool,
+    pub(super) loading: bool,
+    /// Messages ready or in flight here.
+    pub(super) taken: usize,
+    connections: BTreeSet<AttemptId>,
+    opening: usize,
+    idle: Vec<AttemptId>,
+    crowded_until: Mono,
+    wake: Option<Mono>,
+    /// The plan whose exchanges are in the journal.
+    pub(super) plan: Option<u64>,
+}
+
+/// A message that may be given to a connection.
+pub(super) struct Ready {
+    pub(super) id: MessageId,
+    pub(super) recipients: Vec<u32>,
+    pub(super) since: Mono,
+}
+
+impl Hop {
+    /// When the store is to bring this hop back, were we to die now.
+    pub(super) fn due(&self, now: Now) -> Wall {
+        if let Some(gate) = &self.state.gate {
+            return gate.until;
+        }
+        let idle = self.taken == 0 && self.fresh.is_none() && self.pending.is_none();
+        if idle { self.pending_due.unwrap_or(now.wall) } else { Wall(0) }
+    }
+
+    pub(super) fn gate_closed(&self, now: Now) -> bool {
+        self.state.gate.as_ref().is_some_and(|gate| gate.until > now.wall)
+    }
+
+    fn end_gate(&mut self, now: Now) {
+        if let Some(gate) = self.state.gate.take()
+            && gate.kind == GateKind::Dns
+        {
+            schedule::add_span(&mut self.state.dns_waits, gate.since, now.wall, DNS_WAITS_MAX);
+        }
+    }
+
+    /// How long of a message's age it waited for DNS at this hop.
+    pub(super) fn dns_wait(&self, now: Now, since: Wall) -> Duration {
+        let current = self.state.gate.as_ref().filter(|gate| gate.kind == GateKind::Dns);
+        let current = current.map(|gate| (gate.since, now.wall));
+        schedule::overlap(&self.state.dns_waits, since, now.wall)
+            + schedule::overlap(current.as_slice(), since, now.wall)
+    }
+
+    fn has_other_connection(&self) -> bool {
+        self.connections.len() > self.opening
+    }
+}
+
+/// What a face may know of a hop that is held in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopView {
+    /// Recipients that wait there.
+    pub waiting: u64,
+    /// Why and until when, if it does.
+    pub gate: Option<Gate>,
+    /// Connections open or being opened.
+    pub connections: usize,
+}
+
+impl Queue {
+    /// A hop as it is in memory; `None`: the store has all that is known.
+    #[must_use]
+    pub fn hop(&self, hop: &NextHop) -> Option<HopView> {
+        self.hops.get(hop).map(|held| HopView {
+            waiting: held.waiting,
+            gate: held.state.gate.clone(),
+            connections: held.connections.len(),
+        })
+    }
+
+    /// Takes over what a commit did to the counts of hops, and the rows of those that were in the store alone.
+    pub(super) fn count(&mut self, now: Now, deltas: &BTreeMap<NextHop, i64>, rows: Vec<HopRow>) {
+        for (key, delta) in deltas {
+            if let Some(hop) = self.hops.get_mut(key) {
+                hop.waiting = hop.waiting.saturating_add_signed(*delta);
+            }
+        }
+        for row in rows {
+            self.learn(now, row);
+        }
+        for (key, delta) in deltas {
+            if *delta > 0 && !self.hops.contains_key(key) {
+                let waiting = delta.unsigned_abs();
+                self.hops.insert(key.clone(), Hop { waiting, ..Hop::default() });
+            }
+        }
+    }
+
+    /// Takes a hop from its row, unless it is here already.
+    pub(super) fn learn(&mut self, now: Now, row: HopRow) {
+        if row.waiting == 0 || self.hops.contains_key(&row.hop) {
+            return;
+        }
+        let later = row.state.gate.is_none() && row.due > now.wall;
+        let hop = Hop {
+            waiting: row.waiting,
+            // A row without a gate that is due later has pending recipients only.
+            fresh: (!later).then_some(None),
+            pending: (!later).then_some(None),
+            pending_due: later.then_some(row.due),
+            ask_earliest: true,
+            state: row.state,
+            ..Hop::default()
+        };
+        let wake = now.mono_at(row.due);
+        self.hops.insert(row.hop.clone(), hop);
+        self.wake_at(&row.hop, wake);
+    }
+
+    /// Gives a hop what can be done now: reads ahead, hands out, opens, and says when to look again.
+    pub(super) fn pump(&mut self, now: Now, key: &NextHop) {
+        if !self.started || self.stopping || self.store != StoreState::Up {
+            return;
+        }
+        let Some(hop) = self.hops.get_mut(key) else { return };
+        if hop.gate_closed(now) {
+            let until = hop.state.gate.as_ref().map_or(now.wall, |gate| gate.until);
+            return self.wake_at(key, now.mono_at(until));
+        }
+        if hop.pending_due.is_some_and(|due| due <= now.wall) {
+            hop.pending_due = None;
+            hop.pending.get_or_insert(None);
+            hop.ask_earliest = true;
+        }
+        self.read_ahead(now, key);
+        self.hand_out(key);
+        self.open(now, key);
+        self.settle_down(now, key);
+    }
+
+    fn read_ahead(&mut self, now: Now, key: &NextHop) {
+        let room = CONTENT_TOTAL_MAX.saturating_sub(self.content_total);
+        let Some(hop) = self.hops.get_mut(key) else { return };
+        let probing = hop.state.gate.is_some();
+        if hop.loading || hop.ready.len() >= if probing { PAGE_PROBING } else { PAGE / 2 } {
+            return;
+        }
+        // A page reads less content into memory when much is held; a single message is always let through.
+        let content_total_max = room.min(CONTENT_TOTAL_MAX / 16);
+        let limit = if probing { PAGE_PROBING } else { PAGE };
+        let hop_key = key.clone();
+        let (load, pursuit) = if let Some(after) = hop.pending {
+            (
+                Load::Pending { hop: hop_key.clone(), until: now.wall, after, limit, content_total_max },
+                Pursuit::Pending { hop: hop_key, limit },
+            )
+        } else if let Some(after) = hop.fresh {
+            (
+                Load::Fresh { hop: hop_key.clone(), after, limit, content_total_max },
+                Pursuit::Fresh { hop: hop_key, limit },
+            )
+        } else if hop.ask_earliest && hop.taken == 0 && hop.waiting > 0 {
+            (Load::EarliestPending(hop_key.clone()), Pursuit::Earliest(hop_key))
+        } else {
+            return;
+        };
+        hop.loading = true;
+        self.ask(load, pursuit);
+    }
+
+    fn hand_out(&mut self, key: &NextHop) {
+        while let Some(hop) = self.hops.get_mut(key) {
+            if hop.ready.is_empty() {
+                return;
+            }
+            let Some(attempt) = hop.idle.pop() else { return };
+            self.give(attempt);
+        }
+    }
+
+    /// Gives an attempt the next job of its hop, if there is one.
+    fn give(&mut self, id: AttemptId) -> bool {
+        let Some(attempt) = self.attempts.get(&id) else { return false };
+        let key = attempt.hop.clone();
+        let Some(job) = self.next_job(&key) else { return false };
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.given += 1;
+            attempt.job = Some(job.clone());
+        }
+        self.outputs.push_back(QueueOutput::Deliver(id, job));
+        true
+    }
+
+    fn may_open(&self, now: Now, hop: &Hop) -> bool {
+        let settings = &self.settings;
+        let here = hop.connections.len();
+        if hop.ready.is_empty()
+            || here >= settings.out_connections_per_domain_max as usize
+            || self.attempts.len() >= settings.out_connections_max as usize
+        {
+            return false;
+        }
+        let waited = hop.ready.front().is_some_and(|ready| ready.since + PATIENCE <= now.mono);
+        let probing = hop.state.gate.is_some();
+        here == 0
+            || (!probing
+                && hop.opening == 0
+                && now.mono >= hop.crowded_until
+                && (waited || hop.ready.len() > READY_PER_CONNECTION * here))
+    }
+
+    fn open(&mut self, now: Now, key: &NextHop) {
+        while self.hops.get(key).is_some_and(|hop| self.may_open(now, hop)) {
+            let Some(job) = self.next_job(key) else { return };
+            self.next_attempt += 1;
+            let id = AttemptId(self.next_attempt);
+            let attempt =
+                super::Attempt { hop: key.clone(), job: Some(job.clone()), reached: false, given: 1 };
+            self.attempts.insert(id, attempt);
+            if let Some(hop) = self.hops.get_mut(key) {
+                hop.connections.insert(id);
+                hop.opening += 1;
+            }
+            self.outputs.push_back(QueueOutput::Open(id, key.clone(), job));
+        }
+        let full = self.attempts.len() >= self.settings.out_connections_max as usize;
+        if full && self.hops.get(key).is_some_and(|hop| !hop.ready.is_empty() && hop.connections.is_empty()) {
+            self.starved.insert(key.clone());
+        }
+    }
+
+    /// Forgets a hop that has nothing, and says when to look at one that has.
+    fn settle_down(&mut self, now: Now, key: &NextHop) {
+        let Some(hop) = self.hops.get(key) else { return };
+        if hop.waiting == 0 && hop.taken == 0 && hop.connections.is_empty() && !hop.loading {
+            return self.forget(key);
+        }
+        let patience = hop.ready.front().filter(|_| !hop.connections.is_empty()).map(|ready| {
+            let patient = ready.since + PATIENCE;
+            // Past patience and still no connection: some bound holds. An ending one or this wakes us.
+            if patient > now.mono { patient } else { now.mono + PATIENCE * 10 }
+        });
+        let due = hop.pending_due.map(|due| now.mono_at(due));
+        if let Some(at) = [patience, due].into_iter().flatten().min() {
+            self.wake_at(key, at);
+        }
+    }
+
+    fn forget(&mut self, key: &NextHop) {
+        if let Some(hop) = self.hops.remove(key)
+            && let Some(at) = hop.wake
+        {
+            self.wakes.remove(&(at, key.clone()));
+        }
+        self.starved.remove(key);
+    }
+
+    pub(super) fn wake_at(&mut self, key: &NextHop, at: Mono) {
+        let Some(hop) = self.hops.get_mut(key) else { return };
+        if let Some(before) = hop.wake.replace(at) {
+            self.wakes.remove(&(before, key.clone()));
+        }
+        self.wakes.insert((at, key.clone()));
+    }
+
+    pub(super) fn run_timers(&mut self, now: Now) {
+        if self.store != StoreState::Up {
+            return;
+        }
+        while let Some((at, key)) = self.wakes.first().cloned() {
+            if at > now.mono {
+                break;
+            }
+            self.wakes.pop_first();
+            if let Some(hop) = self.hops.get_mut(&key) {
+                hop.wake = None;
+            }
+            self.pump(now, &key);
+        }
+        if self.started && self.horizon_at <= now.mono {
+            self.look_ahead(now);
+        }
+    }
+
+    /// Drops hops that are not due for long, and loads those that come due.
+    pub(super) fn look_ahead(&mut self, now: Now) {
+        self.horizon_at = now.mono + HORIZON / 2;
+        let far: Vec<NextHop> = self
+            .hops
+            .iter()
+            .filter(|(key, hop)| {
+                let idle = hop.taken == 0 && hop.connections.is_empty() && !hop.loading;
+                idle && hop.due(now) > now.wall + HORIZON * 2 && !self.batch.is_dirty(key)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in far {
+            self.forget(&key);
+        }
+        self.load_due(now, None);
+    }
+
+    pub(super) fn load_due(&mut self, now: Now, after: Option<(Wall, NextHop)>) {
+        const LIMIT: usize = 500;
+        if self.hops.len() < HOPS_MAX {
+            let until = now.wall + HORIZON;
+            self.ask(Load::DueHops { until, after, limit: LIMIT }, Pursuit::DueHops { limit: LIMIT });
+        }
+    }
+
+    pub(super) fn reached(&mut self, now: Now, id: AttemptId, plan: Option<std::sync::Arc<Answer>>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if std::mem::replace(&mut attempt.reached, true) {
+            return;
+        }
+        let key = attempt.hop.clone();
+        let Some(hop) = self.hops.get_mut(&key) else { return };
+        hop.opening = hop.opening.saturating_sub(1);
+        let plan = plan.filter(|plan| hop.plan.replace(plan.serial) != Some(plan.serial));
+        if let Some(plan) = plan {
+            self.journal(now, None, &key, Entry::plan(&plan));
+        }
+        let Some(hop) = self.hops.get_mut(&key) else { return };
+        if hop.state.gate.is_some() || hop.state.host_failures > 0 {
+            hop.end_gate(now);
+            hop.state.host_failures = 0;
+            self.flow(Flow::HopRecovered { hop: key.clone() });
+            self.journal(now, None, &key, Entry::HopRecovered);
+            self.batch.mark_dirty(now, key.clone());
+        }
+        self.pump(now, &key);
+    }
+
+    pub(super) fn want(&mut self, now: Now, id: AttemptId) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let key = attempt.hop.clone();
+        let batch_max = self.settings.batch_max;
+        if self.stopping || (batch_max > 0 && attempt.given >= batch_max) {
+            self.outputs.push_back(QueueOutput::Close(id));
+        } else if !self.give(id) {
+            self.outputs.push_back(QueueOutput::Rest(id));
+            if let Some(hop) = self.hops.get_mut(&key) {
+                hop.idle.push(id);
+            }
+        }
+        self.pump(now, &key);
+    }
+
+    pub(super) fn ended(&mut self, now: Now, id: AttemptId, end: End) {
+        let Some(attempt) = self.attempts.remove(&id) else { return };
+        let key = attempt.hop;
+        if let Some(hop) = self.hops.get_mut(&key) {
+            hop.connections.remove(&id);
+            hop.idle.retain(|idle| *idle != id);
+            if !attempt.reached {
+                hop.opening = hop.opening.saturating_sub(1);
+            }
+        }
+        let untried = attempt.job.is_some();
+        if let Some(job) = &attempt.job {
+            self.put_back(now, &key, job);
+        }
+        let end = match end {
+            // An attempt that ends as if in order without ever having tried must not be opened again at once, for ever.
+            End::Finished if untried && !attempt.reached && !self.stopping => End::HopFailed {
+                kind: GateKind::Host,
+                cause: String::from("the attempt ended without having tried a host"),
+                tried: Tried::default(),
+            },
+            end => end,
+        };
+        if let End::HopFailed { kind, cause, tried } = end {
+            let works = self.hops.get(&key).is_some_and(Hop::has_other_connection);
+            if works && kind == GateKind::Host {
+                if let Some(hop) = self.hops.get_mut(&key) {
+                    hop.crowded_until = now.mono + CROWDED;
+                }
+            } else {
+                self.close_gate(now, &key, kind, cause, tried);
+            }
+        }
+        self.pump(now, &key);
+        if let Some(hungry) = self.starved.pop_first() {
+            self.pump(now, &hungry);
+        }
+    }
+
+    /// The hop cannot be used: everything there waits, in the store alone.
+    fn close_gate(&mut self, now: Now, key: &NextHop, kind: GateKind, cause: String, tried: Tried) {
+        let roll = self.roll();
+        let settings = std::sync::Arc::clone(&self.settings);
+        let Some(hop) = self.hops.get_mut(key) else { return };
+        let before = hop.state.gate.as_ref().filter(|gate| gate.kind == kind).map(|gate| gate.step);
+        let step = match kind {
+            GateKind::Dns => before.map_or(0, |step| step.saturating_add(1)),
+            GateKind::Host => hop.state.host_failures,
+        };
+        hop.end_gate(now);
+        let span = match kind {
+            GateKind::Dns => schedule::wait(&settings.dns.retry, step),
+            GateKind::Host => {
+                hop.state.host_failures = hop.state.host_failures.saturating_add(1);
+                schedule::wait(&settings.retry, step)
+            }
+        };
+        let until = now.wall + schedule::jittered(span, roll);
+        hop.state.gate = Some(Gate { kind, until, step, cause: cause.clone(), since: now.wall });
+        let waiting = hop.waiting;
+        self.park(now, key);
+        self.batch.mark_dirty(now, key.clone());
+        self.journal(now, None, key, Entry::HopFailed { cause: cause.clone(), tried, until: until.0 });
+        self.flow(Flow::HopWaits { hop: key.clone(), kind, cause, until, waiting });
+        self.wake_at(key, now.mono_at(until));
+        self.expire(now, key, None);
+    }
+
+    /// Looks for messages of a hop that have expired, a page at a time.
+    pub(super) fn expire(&mut self, now: Now, key: &NextHop, after: Option<MessageId>) {
+        const LIMIT: usize = 50;
+        let Some(oldest) = now.wall.0.checked_sub(self.settings.expire.as_millis() as i64) else { return };
+        let before = MessageId::first_at(Wall(oldest));
+        self.ask(
+            Load::Old { hop: key.clone(), before, after, limit: LIMIT },
+            Pursuit::Old { hop: key.clone(), limit: LIMIT },
+        );
+    }
+
+    /// Opens the gates of hops that wait for DNS, a page at a time.
+    pub(super) fn dns_released(&mut self) {
+        self.release_page(None, true, None);
+    }
+
+    /// `admin`: the request that waits for the last page.
+    pub(super) fn release_page(
+        &mut self,
+        after: Option<NextHop>,
+        dns_only: bool,
+        admin: Option<super::AdminToken>,
+    ) -> LoadToken {
+        const LIMIT: usize = 200;
+        self.ask(Load::Hops { dns_only, after, limit: LIMIT }, Pursuit::Release { dns_only, admin, limit: LIMIT });
+        LoadToken(self.next_token)
+    }
+
+    /// Makes what waits at a hop's gate due at once. The step of its schedule stays.
+    pub(super) fn release(&mut self, now: Now, key: &NextHop, kind: Option<GateKind>) {
+        let Some(hop) = self.hops.get_mut(key) else { return };
+        let Some(gate) = &mut hop.state.gate else { return };
+        if kind.is_some_and(|kind| kind != gate.kind) || gate.until <= now.wall {
+            return;
+        }
+        gate.until = now.wall;
+        self.batch.mark_dirty(now, key.clone());
+        self.pump(now, key);
+    }
+
+    /// Recipients are pending at a hop: they are looked for.
+    pub(super) fn has_pending(&mut self, now: Now, key: &NextHop) {
+        if let Some(hop) = self.hops.get_mut(key) {
+            hop.pending.get_or_insert(None);
+            self.pump(now, key);
+        }
+    }
+
+    pub(super) fn journal(&mut self, now: Now, message: Option<MessageId>, hop: &NextHop, entry: Entry) {
+        let entry = Record::Journal(JournalEntry { message, hop: hop.clone(), at: now.wall, body: entry.body() });
+        self.batch.push(now, super::Unit::own(vec![entry], Vec::new(), super::After::Nothing));
+    }
+
+    /// Whether there is room here for a further message of `octets`.
+    pub(super) fn has_room(&self, hop: &Hop, octets: u64) -> bool {
+        hop.ready.len() < READY_MAX && self.content_total + octets <= CONTENT_TOTAL_MAX
+    }
+}

@@ -1,0 +1,309 @@
+//! What becomes of recipients: delivered, due again, returned, or put in the Badmail folder. What is decided here is one
+//! unit of a commit: a notification is accepted in the same commit that settles the recipient it is about.
+
+use super::batch::{After, Unit};
+use super::live::Live;
+use super::loads::Pursuit;
+use super::{AttemptId, Queue};
+use crate::delivery::{Failure, Fate, Flow, Outcome, Report};
+use crate::journal::{Entry, Tried};
+use crate::{returns, schedule};
+use postroad_mail::envelope::Sender;
+use postroad_mail::hop::NextHop;
+use postroad_mail::id::MessageId;
+use postroad_mail::reply::Status;
+use postroad_mail::time::Now;
+use postroad_spool::record::{Content, JournalEntry, Load, Pending, Record, Stored};
+use std::sync::Arc;
+
+/// Octets of a cause that are kept with a pending recipient.
+const CAUSE_MAX: usize = 1000;
+
+impl Queue {
+    pub(super) fn report(&mut self, now: Now, id: AttemptId, report: Report) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(job) = attempt.job.take_if(|job| job.message.id == report.id) else { return };
+        let key = attempt.hop.clone();
+        if let Some(hop) = self.hops.get_mut(&key) {
+            hop.taken = hop.taken.saturating_sub(1);
+        }
+        if let Some(live) = self.live.get_mut(&report.id) {
+            live.at.remove(&key);
+        }
+        let mut sorted = Sorted::default();
+        for (recipient, outcome) in job.recipients.iter().zip(report.outcomes) {
+            self.sort(now, &key, &job.message, *recipient, outcome, &report.tried, &mut sorted);
+        }
+        let entries = sorted.entries(&report.tried);
+        if sorted.failed.is_empty() {
+            self.write(now, report.id, entries, &key, sorted.gone, Vec::new());
+        } else {
+            self.fail(now, report.id, &key, sorted.failed, &report.tried, (entries, sorted.gone));
+        }
+    }
+
+    /// Applies one outcome to the message in memory.
+    #[allow(clippy::too_many_arguments)] // It is one step of `report`'s loop, with its variables.
+    fn sort(
+        &mut self,
+        now: Now,
+        key: &NextHop,
+        message: &Arc<postroad_spool::record::Message>,
+        recipient: u32,
+        outcome: Outcome,
+        tried: &Tried,
+        sorted: &mut Sorted,
+    ) {
+        let message = Arc::clone(message);
+        match outcome {
+            Outcome::Delivered { reply } => {
+                if let Some(live) = self.live.get_mut(&message.id) {
+                    live.unsettled.remove(&recipient);
+                }
+                sorted.gone += 1;
+                sorted.delivered.push(recipient);
+                sorted.reply.clone_from(&reply);
+                self.flow(Flow::Delivered { message, recipient, host: tried.host.clone(), reply });
+            }
+            Outcome::Failed(failure) => sorted.failed.push((recipient, failure)),
+            Outcome::Deferred { status, cause } => {
+                if self.has_expired(now, key, message.id) {
+                    let failure = expired(&self.settings.expire, &cause, Some(&tried.host));
+                    sorted.failed.push((recipient, failure));
+                    return;
+                }
+                let roll = self.roll();
+                let Some(one) = self.live.get_mut(&message.id).and_then(|live| live.unsettled.get_mut(&recipient))
+                else {
+                    return;
+                };
+                let span = schedule::jittered(schedule::wait(&self.settings.retry, one.attempts), roll);
+                one.attempts = one.attempts.saturating_add(1);
+                one.due = now.wall + span;
+                one.cause = cut(&cause);
+                let until = one.due;
+                if let Some(hop) = self.hops.get_mut(key) {
+                    let due = [hop.pending_due, Some(until)].into_iter().flatten().min();
+                    hop.pending_due = due;
+                    self.batch.mark_dirty(now, key.clone());
+                }
+                sorted.deferred.push(recipient);
+                sorted.cause = format!("{status} {cause}");
+                self.flow(Flow::Deferred { message, recipient, cause, until });
+            }
+        }
+    }
+
+    /// Whether a message is older than it may get, the time it waited for DNS apart. Badmail does not expire.
+    fn has_expired(&self, now: Now, key: &NextHop, id: MessageId) -> bool {
+        let accepted = id.given_at();
+        let waited = self.hops.get(key).map_or_else(Default::default, |hop| hop.dns_wait(now, accepted));
+        let age = (now.wall - accepted).saturating_sub(waited);
+        *key != NextHop::Badmail && age >= self.settings.expire
+    }
+
+    /// One message of a page of old ones: what of it waits at the hop is returned if it has expired.
+    pub(super) fn expire_one(&mut self, now: Now, key: &NextHop, stored: &Stored) {
+        let id = stored.message.id;
+        if !self.has_expired(now, key, id) || self.in_flight(id) {
+            return;
+        }
+        let live = self.live.entry(id).or_insert_with(|| Live::of(stored));
+        // What is ready there is about to be tried: that decides.
+        if live.at.contains(key) {
+            return;
+        }
+        let waits: Vec<u32> =
+            live.unsettled.values().filter(|one| one.hop == *key).map(|one| one.recipient).collect();
+        let cause = live.unsettled.values().map(|one| one.cause.clone()).find(|cause| !cause.is_empty());
+        let gate = self.hops.get(key).and_then(|hop| hop.state.gate.as_ref()).map(|gate| gate.cause.clone());
+        let cause = cause.or(gate).unwrap_or_else(|| String::from("it was never tried"));
+        let failed = waits.into_iter().map(|one| (one, expired(&self.settings.expire, &cause, None))).collect();
+        self.fail(now, id, key, failed, &Tried::default(), (Vec::new(), 0));
+        self.drop_if_done(id);
+    }
+
+    /// Recipients failed for good: says so, and sees that the sender hears of it. `others`: what is to be written about
+    /// recipients of the same report that did not, and how many of them wait no more.
+    fn fail(
+        &mut self,
+        now: Now,
+        id: MessageId,
+        key: &NextHop,
+        failed: Vec<(u32, Failure)>,
+        tried: &Tried,
+        others: (Vec<Record>, i64),
+    ) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        if failed.is_empty() {
+            return;
+        }
+        let message = Arc::clone(&live.message);
+        let content = live.content.clone();
+        for (recipient, failure) in &failed {
+            let fate = fate(&message.sender, &message, *recipient);
+            let to = vec![*recipient];
+            let cause = format!("{} {}", failure.status, failure.cause);
+            let entry = Entry::Failed { to, tried: tried.clone(), cause, fate: format!("{fate:?}").to_lowercase() };
+            self.journal(now, Some(id), key, entry);
+            let (cause, status) = (failure.cause.clone(), failure.status);
+            self.flow(Flow::Failed { message: Arc::clone(&message), recipient: *recipient, cause, status, fate });
+        }
+        match content {
+            Content::Memory(bytes) => self.conclude(now, id, key, failed, &bytes, others),
+            Content::Draft(_) | Content::Stored => {
+                // Until the head is here the message must stay as it is.
+                if let Some(live) = self.live.get_mut(&id) {
+                    live.writes += 1;
+                    live.at.insert(key.clone());
+                }
+                if !others.0.is_empty() {
+                    self.write(now, id, others.0, key, others.1, Vec::new());
+                }
+                let len = returns::HEAD_MAX;
+                self.ask(Load::Content { id, offset: 0, len }, Pursuit::Head { id, hop: key.clone(), failed });
+            }
+        }
+    }
+
+    /// Settles failed recipients: a notification to the sender, the Badmail folder, or nothing, as the envelope asks.
+    pub(super) fn conclude(
+        &mut self,
+        now: Now,
+        id: MessageId,
+        key: &NextHop,
+        failed: Vec<(u32, Failure)>,
+        head: &[u8],
+        others: (Vec<Record>, i64),
+    ) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        live.at.remove(key);
+        let message = Arc::clone(&live.message);
+        let (mut records, mut gone) = others;
+        let mut badmail = 0;
+        let mut returned = Vec::new();
+        for (recipient, failure) in failed {
+            if !live.unsettled.contains_key(&recipient) {
+                continue;
+            }
+            gone += 1;
+            match fate(&message.sender, &message, recipient) {
+                Fate::Badmail => {
+                    let cause = cut(&format!("{} {}", failure.status, failure.cause));
+                    let hop = NextHop::Badmail;
+                    let due = postroad_mail::time::Wall(0);
+                    live.unsettled.insert(recipient, Pending { recipient, hop, due, attempts: 0, cause });
+                    badmail += 1;
+                }
+                Fate::Returned => {
+                    live.unsettled.remove(&recipient);
+                    returned.push((recipient, failure));
+                }
+                Fate::Silent | Fate::Deleted => {
+                    live.unsettled.remove(&recipient);
+                }
+            }
+        }
+        let draft = returns::notification(&self.settings, now, &message, head, &returned);
+        let mut waiting = vec![(NextHop::Badmail, badmail)];
+        if let Some(draft) = draft {
+            let (notice, content) = self.message_of(now, draft);
+            waiting.extend(notice.recipients.iter().map(|recipient| (recipient.hop.clone(), 1)));
+            records.push(Record::Accept { message: notice, content });
+        }
+        waiting.retain(|(_, delta)| *delta != 0);
+        self.write(now, id, records, key, gone, waiting);
+    }
+
+    /// Writes what is unsettled of a message, `records` with it: `gone` recipients wait no more at `key`.
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        id: MessageId,
+        mut records: Vec<Record>,
+        key: &NextHop,
+        gone: i64,
+        mut waiting: Vec<(NextHop, i64)>,
+    ) {
+        for record in &mut records {
+            if let Record::Journal(entry) = record
+                && entry.message.is_none()
+            {
+                entry.hop = key.clone();
+                entry.message = Some(id);
+                entry.at = now.wall;
+            }
+        }
+        let Some(live) = self.live.get_mut(&id) else { return };
+        if gone != 0 {
+            waiting.push((key.clone(), -gone));
+        }
+        let settled = live.unsettled.is_empty();
+        let mut pending_at = Vec::new();
+        if settled {
+            records.push(Record::Settle { id });
+        } else {
+            let pending: Vec<Pending> = live.unsettled.values().cloned().collect();
+            let unheld = |one: &&Pending| one.due <= now.wall && !live.at.contains(&one.hop);
+            pending_at = pending.iter().filter(unheld).map(|one| one.hop.clone()).collect();
+            pending_at.dedup();
+            records.push(Record::Divide { id, pending });
+        }
+        live.writes += 1;
+        self.batch.push(now, Unit::own(records, waiting, After::Written { id, settled, pending_at }));
+    }
+}
+
+/// What a report comes to.
+#[derive(Default)]
+struct Sorted {
+    gone: i64,
+    delivered: Vec<u32>,
+    reply: String,
+    deferred: Vec<u32>,
+    cause: String,
+    failed: Vec<(u32, Failure)>,
+}
+
+impl Sorted {
+    /// Journal records; `Queue::write` fills in what they are about.
+    fn entries(&mut self, tried: &Tried) -> Vec<Record> {
+        let mut entries = Vec::new();
+        if !self.delivered.is_empty() {
+            let to = std::mem::take(&mut self.delivered);
+            entries.push(Entry::Delivered { to, tried: tried.clone(), reply: cut(&self.reply) });
+        }
+        if !self.deferred.is_empty() {
+            let to = std::mem::take(&mut self.deferred);
+            entries.push(Entry::Deferred { to, tried: tried.clone(), cause: cut(&self.cause) });
+        }
+        let record = |entry: Entry| {
+            let (message, hop, at) = (None, NextHop::Drop, postroad_mail::time::Wall(0));
+            Record::Journal(JournalEntry { message, hop, at, body: entry.body() })
+        };
+        entries.into_iter().map(record).collect()
+    }
+}
+
+/// What is done about a failed recipient, by the envelope (RFC 3461 §4.1, RFC 5321 §4.5.5).
+fn fate(sender: &Sender, message: &postroad_spool::record::Message, recipient: u32) -> Fate {
+    let wanted = message.recipients.get(recipient as usize).is_none_or(|one| one.notify.on_failure());
+    match (sender.path.address(), wanted) {
+        (_, false) => Fate::Silent,
+        (None, true) => Fate::Badmail,
+        (Some(_), true) => Fate::Returned,
+    }
+}
+
+fn expired(after: &std::time::Duration, cause: &str, host: Option<&str>) -> Failure {
+    Failure {
+        status: Status::new(5, 4, 7),
+        cause: format!("not delivered within {}: {cause}", postroad_mail::time::brief(*after)),
+        remote: host.filter(|host| !host.is_empty()).map(String::from),
+        reply: None,
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(CAUSE_MAX).collect()
+}

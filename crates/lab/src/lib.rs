@@ -1,0 +1,1 @@
+//! The other shell: virtual clock, network and disk; scenarios.

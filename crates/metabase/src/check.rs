@@ -1,0 +1,47 @@
+//! Checks that need nothing but the catalogue.
+
+use crate::catalogue::CATALOGUE;
+use crate::forms::Bad;
+use crate::schema::{Property, Value};
+
+/// The number as a value, if it is within the property's bounds and one of its choices.
+pub(crate) fn number(property: &Property, number: u32) -> Result<Value, Bad> {
+    let in_bounds = property.bounds.is_none_or(|(least, most)| (least..=most).contains(&number));
+    let known = property.names.is_empty() || property.names.iter().any(|(n, _)| *n == number);
+    if in_bounds && known {
+        return Ok(Value::Number(number));
+    }
+    let what = if in_bounds { "known" } else { "within bounds" };
+    Err(Bad::new(format!("{number} is not {what}"), format!("Give {}.", property.expectation())))
+}
+
+/// The property whose name is nearest to `name`, if one is near: a third of its letters may differ.
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    const NAME_MAX: usize = 64;
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    let lower = name.to_ascii_lowercase();
+    let by_distance = |p: &&Property| distance(lower.as_bytes(), p.name.to_ascii_lowercase().as_bytes());
+    let best = CATALOGUE.iter().min_by_key(by_distance)?;
+    (by_distance(&best) <= best.name.len() / 3).then_some(best.name)
+}
+
+/// Levenshtein's distance: octets inserted, removed or replaced.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            let next = (diagonal + usize::from(x != y)).min(*cell + 1).min(left + 1);
+            diagonal = *cell;
+            *cell = next;
+            left = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

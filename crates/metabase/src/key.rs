@@ -1,0 +1,101 @@
+//! Paths of keys.
+
+use postroad_mail::domain::Domain;
+use std::fmt;
+
+/// A key that can hold settings. The order is that of inheritance: a key comes after those it inherits from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// `/LM/SmtpSvc`.
+    Service,
+    /// `/LM/SmtpSvc/1`.
+    Server,
+    /// `/LM/SmtpSvc/1/Domain/example.org`.
+    Domain(Domain),
+}
+
+/// The kinds of key, as the catalogue names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// The service.
+    Service,
+    /// A virtual server.
+    Server,
+    /// A remote domain of a virtual server.
+    Domain,
+}
+
+/// Why a text is no key of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAKey {
+    /// It has another shape.
+    Unknown,
+    /// It is a virtual server other than 1, of which there is one.
+    OtherServer,
+    /// What stands behind `Domain/` is not a domain name.
+    NotADomain,
+}
+
+impl Key {
+    /// The key of a path in any case; `/LM` may be left out, as in the original's `smtpsvc/1`.
+    ///
+    /// # Errors
+    /// Which part of the path is not known.
+    pub fn parse(path: &str) -> Result<Self, NotAKey> {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let mut parts = path.split('/').peekable();
+        let is = |part: Option<&str>, name: &str| part.is_some_and(|p| p.eq_ignore_ascii_case(name));
+        if is(parts.peek().copied(), "LM") {
+            parts.next();
+        }
+        if !is(parts.next(), "SmtpSvc") {
+            return Err(NotAKey::Unknown);
+        }
+        let Some(server) = parts.next() else {
+            return Ok(Self::Service);
+        };
+        if server != "1" {
+            let is_number = !server.is_empty() && server.bytes().all(|b| b.is_ascii_digit());
+            return Err(if is_number { NotAKey::OtherServer } else { NotAKey::Unknown });
+        }
+        let Some(part) = parts.next() else {
+            return Ok(Self::Server);
+        };
+        match (part.eq_ignore_ascii_case("Domain"), parts.next(), parts.next()) {
+            (true, Some(name), None) => name.parse().map(Self::Domain).map_err(|_| NotAKey::NotADomain),
+            _ => Err(NotAKey::Unknown),
+        }
+    }
+
+    /// What kind of key it is.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        match self {
+            Self::Service => KeyKind::Service,
+            Self::Server => KeyKind::Server,
+            Self::Domain(_) => KeyKind::Domain,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service => f.write_str("/LM/SmtpSvc"),
+            Self::Server => f.write_str("/LM/SmtpSvc/1"),
+            Self::Domain(domain) => write!(f, "/LM/SmtpSvc/1/Domain/{domain}"),
+        }
+    }
+}
+
+impl KeyKind {
+    /// The path with `n` and `name` for what varies.
+    #[must_use]
+    pub fn pattern(self) -> &'static str {
+        match self {
+            Self::Service => "/LM/SmtpSvc",
+            Self::Server => "/LM/SmtpSvc/n",
+            Self::Domain => "/LM/SmtpSvc/n/Domain/name",
+        }
+    }
+}

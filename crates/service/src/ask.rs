@@ -1,0 +1,279 @@
+//! Asking, for faces: over the socket when a service runs, else from the store itself, under its lock.
+
+use crate::answers::{self, Source};
+use crate::clock::Clock;
+use crate::data::{self, DataDir, DataError};
+use crate::{configuration, store};
+use postroad_control::answer::{Done, EventRow};
+use postroad_control::{Failed, FailedKind, Item, LINE_MAX, Line, Request, SOCKET, Which};
+use postroad_engine::queue::{AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection};
+use postroad_events::log::{EventLog, Filter, LogError};
+use postroad_mail::time::Wall;
+use postroad_metabase::settings::Settings;
+use postroad_spool::record::{Load, Loaded};
+use postroad_spool::sqlite::{Options, SqliteStore};
+use postroad_spool::{Store, StoreError};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the service may take for a part of an answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Asks, and hands each part of the answer to `each`.
+///
+/// # Errors
+/// `Unavailable` where neither a service nor a store is there; else as the answer has it.
+pub fn ask(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
+    match connect(data) {
+        Ok(stream) => ask_service(stream, request, each),
+        Err(_) => ask_store(data, request, each),
+    }
+}
+
+/// Where the running service of a data folder accepts SMTP, if there is one.
+#[must_use]
+pub fn binding(data: &Path) -> Option<SocketAddr> {
+    let mut binding = None;
+    let stream = connect(data).ok()?;
+    let mut each = |item| {
+        if let Item::Status(status) = item {
+            binding = status.bindings.first().and_then(|text| text.parse().ok());
+        }
+    };
+    ask_service(stream, &Request::Status, &mut each).ok()?;
+    binding.map(|at: SocketAddr| match at {
+        at if at.ip().is_unspecified() && at.is_ipv4() => SocketAddr::from(([127, 0, 0, 1], at.port())),
+        at if at.ip().is_unspecified() => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, at.port())),
+        at => at,
+    })
+}
+
+/// Reaches the socket through its open folder, so that the length of the folder's path does not matter.
+fn connect(data: &Path) -> std::io::Result<UnixStream> {
+    let folder = File::open(data)?;
+    UnixStream::connect(through(&folder))
+}
+
+/// The socket's path by way of a folder that is open.
+pub(crate) fn through(folder: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
+}
+
+fn unavailable(what: String) -> Failed {
+    Failed { kind: FailedKind::Unavailable, what }
+}
+
+fn ask_service(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
+    let broken = |error: &dyn std::fmt::Display| unavailable(format!("the service broke off its answer: {error}"));
+    stream.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
+    let mut line = serde_json::to_string(request).map_err(|error| broken(&error))?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(|error| broken(&error))?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        let octets = reader.by_ref().take(LINE_MAX as u64).read_line(&mut line).map_err(|error| broken(&error))?;
+        if octets == 0 {
+            return Err(broken(&"the connection was closed"));
+        }
+        match serde_json::from_str(&line).map_err(|error| broken(&error))? {
+            Line::Item(item) => each(item),
+            Line::End => return Ok(()),
+            Line::Failed(failed) => return Err(failed),
+        }
+    }
+}
+
+/// A store without a service.
+struct Offline {
+    store: RefCell<SqliteStore>,
+    settings: Arc<Settings>,
+    clock: Clock,
+}
+
+impl Source for Offline {
+    async fn load(&self, load: Load) -> Result<Loaded, Failed> {
+        self.store.borrow_mut().load(&load).map_err(|error| store_failed(&error))
+    }
+
+    fn queue<T>(&self, _: impl FnOnce(&Queue) -> T) -> Option<T> {
+        None
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
+    }
+
+    fn now(&self) -> Wall {
+        self.clock.now().wall
+    }
+}
+
+fn store_failed(error: &StoreError) -> Failed {
+    Failed { kind: FailedKind::Temporary, what: error.to_string() }
+}
+
+fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
+    let dir = DataDir::open(data).map_err(|error| match error {
+        DataError::InUse(path) => Failed {
+            kind: FailedKind::Temporary,
+            what: format!("a service is starting or ending on {}: try again in a moment", path.display()),
+        },
+        error => unavailable(format!("{error}. Start a service with `postroad serve`, or name its folder with --data")),
+    })?;
+    if let Request::Events { limit, number } = request {
+        return events(&dir.path, *limit, *number, each);
+    }
+    if *request == Request::Status {
+        return Err(unavailable(format!("no service runs on {}", dir.path.display())));
+    }
+    let spool = dir.path.join(data::SPOOL);
+    if !spool.exists() {
+        return Err(unavailable(format!("{} holds no spool", dir.path.display())));
+    }
+    let settings = configuration::read(&dir.path, None).map_err(unavailable)?;
+    let store = store::open(&spool, &Options::default()).map_err(|error| store_failed(&error))?;
+    let offline = Offline { store: RefCell::new(store), settings, clock: Clock::start() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| unavailable(error.to_string()))?;
+    match request {
+        Request::QueueRetry { which } => {
+            each(Item::Done(offline.admin(AdminRequest::Retry(selection(which)))?));
+            Ok(())
+        }
+        Request::QueueDelete { which } => {
+            each(Item::Done(offline.admin(AdminRequest::Delete(selection(which)))?));
+            Ok(())
+        }
+        request => runtime.block_on(answer(&offline, request, each)),
+    }
+}
+
+/// Answers a question that changes nothing.
+pub(crate) async fn answer(
+    source: &impl Source,
+    request: &Request,
+    each: &mut dyn FnMut(Item),
+) -> Result<(), Failed> {
+    let mut gates = std::collections::BTreeMap::new();
+    match request {
+        Request::QueueList { after, limit } => {
+            let (mut after, mut left) = (*after, *limit);
+            while left > 0 {
+                let page = answers::messages(source, Load::Messages { after, limit: left.min(answers::PAGE) }).await?;
+                let full = page.len() >= left.min(answers::PAGE);
+                left -= page.len().min(left);
+                after = page.last().map(|stored| stored.message.id);
+                for stored in &page {
+                    for row in answers::rows(source, stored, &mut gates).await? {
+                        each(Item::Recipient(Box::new(row)));
+                    }
+                }
+                if !full {
+                    break;
+                }
+            }
+            Ok(())
+        }
+        Request::QueueShow { id } => {
+            let stored = answers::messages(source, Load::Message(*id)).await?.pop();
+            let Some(stored) = stored else {
+                let what = format!("message {id} is not in the queue; `postroad explain {id}` may know what became of it");
+                return Err(Failed { kind: FailedKind::NotFound, what });
+            };
+            for row in answers::rows(source, &stored, &mut gates).await? {
+                each(Item::Recipient(Box::new(row)));
+            }
+            Ok(())
+        }
+        Request::Explain { subject } => {
+            each(Item::Explanation(answers::explain(source, subject).await?));
+            Ok(())
+        }
+        Request::Status | Request::QueueRetry { .. } | Request::QueueDelete { .. } | Request::Events { .. } => {
+            Err(Failed { kind: FailedKind::Usage, what: String::from("not a question of this kind") })
+        }
+    }
+}
+
+impl Offline {
+    /// Does what a running service's queue would do, with the same machine.
+    fn admin(&self, request: AdminRequest) -> Result<Done, Failed> {
+        let mut queue = Queue::new(Arc::clone(&self.settings), [0; 32]);
+        let mut asked = Some(request);
+        let mut store = self.store.borrow_mut();
+        loop {
+            let Some(output) = queue.poll() else {
+                return Err(Failed { kind: FailedKind::Temporary, what: String::from("the queue gave no answer") });
+            };
+            let input = match output {
+                QueueOutput::Started => {
+                    queue.handle(self.clock.now(), QueueInput::Stop);
+                    asked.take().map(|request| QueueInput::Admin(AdminToken(0), request))
+                }
+                QueueOutput::Commit(batch) => {
+                    let committed = store.commit(&batch).map_err(|error| store_failed(&error))?;
+                    Some(QueueInput::Committed(committed))
+                }
+                QueueOutput::Load(token, load) => {
+                    let loaded = store.load(&load).map_err(|error| store_failed(&error))?;
+                    Some(QueueInput::Loaded(token, Some(loaded)))
+                }
+                QueueOutput::AdminDone(_, result) => return done(result),
+                _ => None,
+            };
+            if let Some(input) = input {
+                queue.handle(self.clock.now(), input);
+            }
+        }
+    }
+}
+
+pub(crate) fn selection(which: &Which) -> Selection {
+    match which {
+        Which::All => Selection::All,
+        Which::Ids(ids) => Selection::Ids(ids.clone()),
+    }
+}
+
+pub(crate) fn done(result: AdminResult) -> Result<Done, Failed> {
+    if result.store_failed {
+        return Err(answers::store_down());
+    }
+    Ok(Done { done: result.done, missing: result.missing, busy: result.busy })
+}
+
+/// The events of a data folder. Readers do not disturb the writer.
+pub(crate) fn events(
+    data: &Path,
+    limit: usize,
+    number: Option<u32>,
+    each: &mut dyn FnMut(Item),
+) -> Result<(), Failed> {
+    let log = match EventLog::open_to_read(&data.join(data::EVENTS)) {
+        Ok(log) => log,
+        Err(LogError::Missing) => return Ok(()),
+        Err(error) => return Err(unavailable(error.to_string())),
+    };
+    let events = log.list(&Filter { after: None, limit, number }).map_err(|error| unavailable(error.to_string()))?;
+    for (_, event) in events {
+        each(Item::Event(EventRow {
+            number: event.number,
+            severity: format!("{:?}", event.severity),
+            category: event.category,
+            at: event.at,
+            text: event.text,
+            remedy: event.remedy,
+            fields: event.fields,
+            count: event.count,
+        }));
+    }
+    Ok(())
+}

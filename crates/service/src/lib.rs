@@ -1,0 +1,24 @@
+//! The shell: sockets, disk and tasks around the machines. It moves bytes, keeps time, talks to disk, and decides nothing.
+//!
+//! One thread runs everything on a current-thread runtime with local tasks; the store has a thread of its own.
+
+mod answers;
+pub mod ask;
+mod attempt;
+mod clock;
+mod configuration;
+mod control;
+mod data;
+mod folders;
+mod hub;
+mod listen;
+pub mod lookup;
+pub mod report;
+mod resolver;
+mod run;
+mod session;
+mod store;
+mod stream;
+mod tls;
+
+pub use run::{ServeError, ServeOptions, run};

@@ -1,0 +1,332 @@
+//! The life of a service: from its data folder to its last flush.
+
+use crate::clock::Clock;
+use crate::control::{self, Desk};
+use crate::data::{self, DataDir, DataError};
+use crate::hub::{Hub, Parts};
+use crate::listen::Listeners;
+use crate::report::{LogForm, Report};
+use crate::resolver::DnsShell;
+use crate::store::{self, StoreHandle};
+use crate::{configuration, tls};
+use postroad_control::SOCKET;
+use postroad_engine::queue::QueueInput;
+use postroad_events::fact::Fact;
+use postroad_events::log::EventLog;
+use postroad_metabase::settings::Settings;
+use postroad_spool::sqlite::{Options, Synchronous};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long an orderly end may take: what is at its final dot is finished, what was settled is written.
+const STOP_TIME_MAX: Duration = Duration::from_secs(9);
+/// How often resolv.conf is looked at.
+const RESOLV_CONF_EVERY: Duration = Duration::from_secs(5);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// How the log is written.
+    pub log: LogForm,
+    /// Nothing is synced. It exists so that the test of syncing can be seen to fail.
+    pub unsafe_no_sync: bool,
+    /// Without the words for newcomers.
+    pub quiet: bool,
+}
+
+/// Why a service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration: file, line, what is wrong, what to do; one error a line.
+    #[error("{0}")]
+    Configuration(String),
+    /// The data folder, the spool, a binding.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Another service has the data folder.
+    #[error("{0}")]
+    InUse(String),
+}
+
+impl ServeError {
+    /// The exit status that says so.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 2,
+            Self::Unavailable(_) => 69,
+            Self::InUse(_) => 75,
+        }
+    }
+}
+
+/// Serves until a signal ends it in order.
+///
+/// # Errors
+/// When it cannot start; nothing is left half-started.
+pub fn run(options: ServeOptions) -> Result<(), ServeError> {
+    // The configuration is judged before anything is touched.
+    configuration::read(&options.data, options.config.as_ref()).map_err(ServeError::Configuration)?;
+    let dir = DataDir::create(&options.data).map_err(|error| match error {
+        DataError::InUse(_) => ServeError::InUse(format!("{error}. End it, or name another folder with --data")),
+        error => ServeError::Unavailable(error.to_string()),
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| ServeError::Unavailable(format!("the runtime does not start: {error}")))?;
+    let local = tokio::task::LocalSet::new();
+    let result = local.block_on(&runtime, serve(&options, &dir));
+    // Tasks that still run are sessions and attempts beyond their time: they end with the runtime.
+    drop(local);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(options: &ServeOptions, dir: &DataDir) -> Result<(), ServeError> {
+    let clock = Clock::start();
+    let started = clock.now().wall;
+    let settings = configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
+    let unavailable = |what: String| ServeError::Unavailable(what);
+    let report = Rc::new(Report::new(clock, options.log));
+    let spool = dir.path.join(data::SPOOL);
+    let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
+    let store_options = Options { synchronous, ..Options::default() };
+    let store = store::open(&spool, &store_options).map_err(|error| unavailable(error.to_string()))?;
+    let events = open_events(dir, &report);
+    let (tls, made) = tls::load(&dir.path, settings.fqdn.as_str()).map_err(unavailable)?;
+    let seeds = [data::seed(), data::seed()];
+    let [Ok(queue_seed), Ok(dns_seed)] = seeds else {
+        return Err(unavailable(String::from("the system has no randomness to give")));
+    };
+    let (store, replies) = StoreHandle::start(store, store_options, spool.clone(), events, clock)
+        .map_err(|error| unavailable(format!("the store's thread does not start: {error}")))?;
+    let dns_settings = configuration::dns_settings(&settings, &settings.bindings);
+    let servers = dns_settings.servers.clone();
+    let (dns, news) = DnsShell::start(dns_settings, clock, dns_seed);
+    let hub = Hub::new(Parts {
+        clock,
+        settings: Arc::clone(&settings),
+        report: Rc::clone(&report),
+        store,
+        dns,
+        tls,
+        spool,
+        seed: queue_seed,
+    });
+    hub.start(replies, news);
+    hub.started.notified().await;
+
+    let listeners = Rc::new(Listeners::default());
+    if let Err((address, error)) = listeners.set(&hub, &settings.bindings) {
+        report.state(Fact::BindFailed { address, cause: error.to_string() });
+        finish(&hub, &report);
+        return Err(unavailable(format!(
+            "{address} cannot be bound: {error}. End the program that has it, or set another ServerBindings"
+        )));
+    }
+    let control = control::bind(&dir.path).map_err(|error| unavailable(format!("the control socket: {error}")))?;
+    if let Some(file) = made {
+        report.state(Fact::CertificateMade { name: settings.fqdn.clone(), file: file.display().to_string() });
+    }
+    let mut service = Service {
+        options: options.clone(),
+        dir: dir.path.clone(),
+        hub: Rc::clone(&hub),
+        report: Rc::clone(&report),
+        listeners: Rc::clone(&listeners),
+        settings,
+        servers,
+    };
+    // A port that the system chose is known from here on.
+    service.tell_resolver();
+    report.state(Fact::Started { version: String::from(env!("CARGO_PKG_VERSION")), bindings: listeners.bound() });
+    if !options.quiet {
+        service.welcome();
+    }
+    let desk = Rc::new(Desk {
+        hub: Rc::clone(&hub),
+        listeners: Rc::clone(&listeners),
+        data: dir.path.clone(),
+        config: options.config.clone(),
+        started,
+    });
+    let answering = tokio::task::spawn_local(control::serve(desk, control));
+    let cause = service.watch().await;
+    service.stop().await;
+    answering.abort();
+    report.state(Fact::Stopped { cause });
+    let _ = std::fs::remove_file(dir.path.join(SOCKET));
+    finish(&hub, &report);
+    Ok(())
+}
+
+/// Writes what is left to write.
+fn finish(hub: &Rc<Hub>, report: &Rc<Report>) {
+    hub.keep_pending_events();
+    hub.store.stop();
+    report.flush();
+}
+
+/// The event log; without one events are told on stderr alone.
+fn open_events(dir: &DataDir, report: &Rc<Report>) -> Option<EventLog> {
+    let path = dir.path.join(data::EVENTS);
+    match EventLog::open(&path) {
+        Ok(log) => Some(log),
+        Err(error) => {
+            report.say(&format!("The event log {} cannot be used: {error}. Events are told here alone.", path.display()));
+            None
+        }
+    }
+}
+
+struct Service {
+    options: ServeOptions,
+    dir: PathBuf,
+    hub: Rc<Hub>,
+    report: Rc<Report>,
+    listeners: Rc<Listeners>,
+    settings: Arc<Settings>,
+    servers: Vec<SocketAddr>,
+}
+
+impl Service {
+    /// What a newcomer needs.
+    fn welcome(&self) {
+        let bound = self.listeners.bound();
+        let data = self.options.data.display();
+        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        self.report.flush();
+        self.report.say(&format!(
+            "\nPostroad {} is ready.\n  SMTP           {}\n  name           {}\n  data           {}\n  name servers   {}\n\
+             \nTry, in another terminal:\n  \
+             printf 'Subject: hello\\n\\nHello.\\n' | postroad --data {data} send -f me@{} postmaster@{}\n  \
+             postroad --data {data} status\n  postroad --data {data} queue list\n  postroad dns mx example.org\n  \
+             postroad lab kb330070\n\nSIGTERM or Ctrl-C ends it in order; SIGHUP reads the configuration again.\n",
+            env!("CARGO_PKG_VERSION"),
+            bound.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            self.settings.fqdn,
+            self.dir.display(),
+            if servers.is_empty() { String::from("none: set DnsServers") } else { servers.join(", ") },
+            self.settings.default_domain,
+            self.settings.default_domain,
+        ));
+    }
+
+    /// Waits for a signal that ends the service, and sees to the others. Returns why it ends.
+    async fn watch(&mut self) -> String {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let signals = kinds.map(signal);
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+            return String::from("the system delivers no signals");
+        };
+        let mut look = tokio::time::interval(RESOLV_CONF_EVERY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return String::from("signal SIGTERM"),
+                _ = interrupt.recv() => return String::from("signal SIGINT"),
+                _ = hangup.recv() => self.reread(),
+                _ = look.tick() => self.look_at_resolv_conf(),
+            }
+        }
+    }
+
+    /// Reads the configuration again; one that is refused changes nothing.
+    fn reread(&mut self) {
+        let file = self.options.config.as_ref().map(|path| path.display().to_string());
+        let file = file.unwrap_or_else(|| String::from("(no file)"));
+        let settings = match configuration::read(&self.dir, self.options.config.as_ref()) {
+            Ok(settings) => settings,
+            Err(cause) => return self.report.state(Fact::ConfigurationRefused { file, cause }),
+        };
+        if let Err((address, error)) = self.listeners.set(&self.hub, &settings.bindings) {
+            let cause = error.to_string();
+            self.report.state(Fact::BindFailed { address, cause: cause.clone() });
+            let cause = format!("{address} cannot be bound: {cause}");
+            return self.report.state(Fact::ConfigurationRefused { file, cause });
+        }
+        let changes = changes(&self.settings, &settings);
+        let dns_changed = self.settings.dns != settings.dns
+            || self.settings.next_hop_refused != settings.next_hop_refused
+            || self.settings.remote_port != settings.remote_port
+            || self.settings.bindings != settings.bindings
+            || self.settings.fqdn != settings.fqdn;
+        self.settings = Arc::clone(&settings);
+        self.hub.set(settings);
+        if dns_changed {
+            self.tell_resolver();
+            self.hub.tell(QueueInput::DnsReleased);
+        }
+        self.report.state(Fact::ConfigurationAccepted { file: file.clone() });
+        self.report.state(Fact::ConfigurationRead { file, changes });
+    }
+
+    fn tell_resolver(&mut self) {
+        let settings = configuration::dns_settings(&self.settings, &self.listeners.bound());
+        self.servers.clone_from(&settings.servers);
+        self.hub.dns.set(settings);
+    }
+
+    fn look_at_resolv_conf(&mut self) {
+        if !self.settings.dns.servers.is_empty() {
+            return;
+        }
+        let servers = configuration::system_servers();
+        // A file that is being written anew may be empty for a moment.
+        if servers.is_empty() || servers == self.servers {
+            return;
+        }
+        let before = std::mem::take(&mut self.servers);
+        self.tell_resolver();
+        self.report.state(Fact::DnsServersChanged { before, after: self.servers.clone() });
+    }
+
+    /// Ends in order: no new client, what is at its final dot is finished, what was settled is written.
+    async fn stop(&self) {
+        self.listeners.close();
+        self.hub.stopping.set(true);
+        self.hub.stop.notify_waiters();
+        let stopping = async {
+            while self.hub.inbound.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            self.hub.tell(QueueInput::Stop);
+            self.hub.stopped.notified().await;
+        };
+        if tokio::time::timeout(STOP_TIME_MAX, stopping).await.is_err() {
+            // Sessions in the midst of their content and attempts that wait for a host are cut off: none of that was
+            // promised. What was settled is written all the same.
+            self.hub.tell(QueueInput::Stop);
+            let _ = tokio::time::timeout(Duration::from_millis(500), self.hub.stopped.notified()).await;
+        }
+    }
+}
+
+/// The names of settings that differ, for the administrator.
+fn changes(before: &Settings, after: &Settings) -> String {
+    let mut names = Vec::new();
+    let mut compare = |name: &'static str, differs: bool| {
+        if differs {
+            names.push(name);
+        }
+    };
+    compare("ServerBindings", before.bindings != after.bindings);
+    compare("FullyQualifiedDomainName", before.fqdn != after.fqdn);
+    compare("DefaultDomain", before.default_domain != after.default_domain);
+    compare("RelayIpList", before.relay != after.relay);
+    compare("SmartHost", before.smart_host != after.smart_host);
+    compare("the DNS properties", before.dns != after.dns);
+    compare("NextHopRefused", before.next_hop_refused != after.next_hop_refused);
+    compare("RemoteSmtpPort", before.remote_port != after.remote_port);
+    compare("SmtpRemoteProgressiveRetry", before.retry != after.retry);
+    if before != after && names.is_empty() {
+        names.push("limits or folders");
+    }
+    if names.is_empty() { String::from("nothing") } else { names.join(", ") }
+}

@@ -1,0 +1,187 @@
+//! The store's thread: the only one beside the runtime's. It owns the spool and the event log, and answers in order.
+
+use crate::clock::Clock;
+use postroad_events::event::Event;
+use postroad_events::log::EventLog;
+use postroad_spool::record::{Committed, Load, Loaded, Record};
+use postroad_spool::sqlite::{Options, SqliteStore};
+use postroad_spool::{Store, StoreError};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+/// How long the thread sleeps when there is nothing to write: then it looks after the store.
+const TEND_IDLE: Duration = Duration::from_secs(1);
+/// Commits after which it looks after the store even when it is busy.
+const TEND_COMMITS: u32 = 64;
+/// How long it waits before it opens a store that failed.
+const REOPEN_WAIT: Duration = Duration::from_millis(500);
+
+/// What the thread is asked. Bounded by who asks: one commit is under way at most, and each hop, face and delivery waits
+/// for its answer before it asks again.
+pub(crate) enum StoreJob {
+    Commit(Vec<Record>),
+    /// For the queue.
+    Load(postroad_engine::queue::LoadToken, Load),
+    /// For whoever waits on the other end.
+    Read(Load, oneshot::Sender<Option<Loaded>>),
+    Events(Vec<Event>),
+    Stop,
+}
+
+/// What the thread tells the queue.
+pub(crate) enum StoreReply {
+    Committed(Committed),
+    Failed { batch: Vec<Record>, error: StoreError },
+    Up,
+    Loaded(postroad_engine::queue::LoadToken, Option<Loaded>),
+}
+
+/// The way to the thread.
+pub(crate) struct StoreHandle {
+    jobs: mpsc::Sender<StoreJob>,
+    thread: std::cell::RefCell<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl StoreHandle {
+    /// Starts the thread over a store that is open.
+    pub(crate) fn start(
+        store: SqliteStore,
+        options: Options,
+        spool: PathBuf,
+        events: Option<EventLog>,
+        clock: Clock,
+    ) -> std::io::Result<(Self, async_mpsc::UnboundedReceiver<StoreReply>)> {
+        let (jobs, jobs_in) = mpsc::channel();
+        let (replies, replies_in) = async_mpsc::unbounded_channel();
+        let mut writer = Writer { store: Some(store), options, spool, events, clock, replies, commits: 0 };
+        let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || writer.run(&jobs_in))?;
+        Ok((Self { jobs, thread: std::cell::RefCell::new(Some(thread)) }, replies_in))
+    }
+
+    /// Asks the thread; one that has ended answers nothing.
+    pub(crate) fn ask(&self, job: StoreJob) {
+        let _ = self.jobs.send(job);
+    }
+
+    /// Reads something; `None` when the store is down.
+    pub(crate) async fn read(&self, load: Load) -> Option<Loaded> {
+        let (answer, answer_in) = oneshot::channel();
+        self.ask(StoreJob::Read(load, answer));
+        answer_in.await.ok().flatten()
+    }
+
+    /// Ends the thread once everything that was asked is done.
+    pub(crate) fn stop(&self) {
+        self.ask(StoreJob::Stop);
+        if let Some(thread) = self.thread.borrow_mut().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    store: Option<SqliteStore>,
+    options: Options,
+    spool: PathBuf,
+    events: Option<EventLog>,
+    clock: Clock,
+    replies: async_mpsc::UnboundedSender<StoreReply>,
+    commits: u32,
+}
+
+impl Writer {
+    fn run(&mut self, jobs: &mpsc::Receiver<StoreJob>) {
+        loop {
+            let wait = if self.store.is_some() { TEND_IDLE } else { REOPEN_WAIT };
+            match jobs.recv_timeout(wait) {
+                Ok(StoreJob::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Ok(job) => self.act(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.idle(),
+            }
+        }
+    }
+
+    fn act(&mut self, job: StoreJob) {
+        match job {
+            StoreJob::Commit(batch) => {
+                let result = match &mut self.store {
+                    Some(store) => store.commit(&batch),
+                    None => Err(StoreError::Failed(String::from("the store is closed"))),
+                };
+                match result {
+                    Ok(committed) => {
+                        self.reply(StoreReply::Committed(committed));
+                        self.commits += 1;
+                        if self.commits >= TEND_COMMITS {
+                            self.tend();
+                        }
+                    }
+                    Err(error) => {
+                        self.store = None;
+                        self.reply(StoreReply::Failed { batch, error });
+                    }
+                }
+            }
+            StoreJob::Load(token, load) => {
+                let loaded = self.load(&load);
+                self.reply(StoreReply::Loaded(token, loaded));
+            }
+            StoreJob::Read(load, answer) => {
+                let _ = answer.send(self.load(&load));
+            }
+            StoreJob::Events(events) => {
+                // Events that cannot be kept were told on stderr; mail does not wait for them.
+                if let Some(log) = &mut self.events {
+                    let _ = log.append(&events);
+                }
+            }
+            StoreJob::Stop => {}
+        }
+    }
+
+    fn load(&mut self, load: &Load) -> Option<Loaded> {
+        let result = self.store.as_mut()?.load(load);
+        match result {
+            Ok(loaded) => Some(loaded),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    /// The store failed outside a commit.
+    fn fail(&mut self, error: StoreError) {
+        self.store = None;
+        self.reply(StoreReply::Failed { batch: Vec::new(), error });
+    }
+
+    fn tend(&mut self) {
+        self.commits = 0;
+        let now = self.clock.now().wall;
+        if let Some(Err(error)) = self.store.as_mut().map(|store| store.tend(now)) {
+            self.fail(error);
+        }
+    }
+
+    fn idle(&mut self) {
+        if self.store.is_some() {
+            return self.tend();
+        }
+        if let Ok(store) = open(&self.spool, &self.options) {
+            self.store = Some(store);
+            self.reply(StoreReply::Up);
+        }
+    }
+
+    fn reply(&self, reply: StoreReply) {
+        let _ = self.replies.send(reply);
+    }
+}
+
+/// Opens the spool of a data folder.
+pub(crate) fn open(spool: &Path, options: &Options) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(spool, options.clone())
+}

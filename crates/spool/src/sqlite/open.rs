@@ -1,0 +1,134 @@
+//! Opening, which is recovery.
+
+use super::contents::Contents;
+use super::fault::{Fault, Result, at};
+use super::history::History;
+use super::rows::Counters;
+use super::{Options, SqliteStore, Synchronous};
+use crate::StoreError;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// The version of the tables, in `user_version`.
+const VERSION: i64 = 1;
+
+/// One row a message. `segment` says where its content is: 0 in the row, -1 in a file of its own, else in that segment
+/// at `offset`. The envelope stands before the content, so reading it does not read the content's pages.
+///
+/// `fresh` has a row for each hop of a message that has none in `pending`: a message is in one of both, never in both.
+const TABLES: &str = "
+CREATE TABLE message(
+    id INTEGER PRIMARY KEY, size INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
+    envelope BLOB NOT NULL, content BLOB);
+CREATE TABLE fresh(hop TEXT, id INTEGER, PRIMARY KEY(hop, id)) WITHOUT ROWID;
+CREATE TABLE pending(
+    message INTEGER, recipient INTEGER, hop TEXT NOT NULL, due INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    cause TEXT NOT NULL, PRIMARY KEY(message, recipient)) WITHOUT ROWID;
+CREATE INDEX pending_due ON pending(hop, due, message);
+CREATE INDEX pending_hop ON pending(hop, message);
+CREATE TABLE hop(
+    key TEXT PRIMARY KEY, waiting INTEGER NOT NULL, due INTEGER NOT NULL, dns INTEGER NOT NULL, state TEXT)
+    WITHOUT ROWID;
+CREATE INDEX hop_due ON hop(due, key);
+CREATE INDEX hop_dns ON hop(key) WHERE dns;
+CREATE TABLE segment(id INTEGER PRIMARY KEY, live INTEGER NOT NULL);
+CREATE INDEX segment_dead ON segment(id) WHERE live <= 0;
+CREATE TABLE counter(messages INTEGER NOT NULL, last_id INTEGER NOT NULL, next_entry INTEGER NOT NULL);
+INSERT INTO counter VALUES(0, 0, 0);
+CREATE TABLE history(part INTEGER PRIMARY KEY, day INTEGER NOT NULL, first_entry INTEGER NOT NULL);
+PRAGMA user_version = 1;
+";
+
+/// Compiled statements kept: all of ours, with some for the tables of history.
+const STATEMENTS_MAX: usize = 96;
+
+/// SQLite's own cache of pages, in KiB. What it does not hold is in the kernel's.
+const CACHE_KIB: i64 = 8 * 1024;
+
+/// The log keeps at most this many octets on disk once it was larger, for a batch of unusual size.
+const LOG_OCTETS_KEPT: i64 = 32 << 20;
+
+pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
+    for path in [dir.to_owned(), dir.join("drafts"), dir.join("segments"), dir.join("bodies")] {
+        fs::create_dir_all(&path).map_err(at(&path))?;
+    }
+    let lock = lock(dir)?;
+    let syncs = options.synchronous == Synchronous::Full;
+    if syncs {
+        write_log_again(&dir.join("spool.db-wal"))?;
+        File::open(dir).and_then(|folder| folder.sync_all()).map_err(at(dir))?;
+    }
+    let db = connect(&dir.join("spool.db"), syncs)?;
+    let counters = Counters::read(&db)?;
+    let history = History::read(&db, options.history_rows_max)?;
+    let contents = Contents::open(dir, &db, options.segment_octets_max, syncs)?;
+    let log_pages_due = options.log_pages_due;
+    Ok(SqliteStore { db, contents, history, counters, log_pages_due, failed: None, _lock: lock })
+}
+
+/// Nothing is touched before this is held: a second process would remove the first one's drafts.
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("spool.lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("{} is open already, in another process or in this one", dir.display());
+            Err(Fault::Other(StoreError::Failed(text)))
+        }
+        Err(TryLockError::Error(error)) => Err(at(&path)(error)),
+    }
+}
+
+/// Writes the write-ahead log over itself and syncs it. When a sync has failed, the kernel shows pages that are not on
+/// disk and calls them clean; a commit that is synced after such pages would be lost with them. Read and written again,
+/// what recovery sees is what the disk has. It needs no room, and the same octets are safe to write at any moment.
+fn write_log_again(path: &Path) -> Result<()> {
+    let mut log = match File::options().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(at(path))?,
+    };
+    let mut piece = vec![0; 256 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = log.read(&mut piece).map_err(at(path))?;
+        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { break };
+        log.write_all_at(piece, offset).map_err(at(path))?;
+        offset += read as u64;
+    }
+    log.sync_data().map_err(at(path))
+}
+
+fn connect(path: &Path, syncs: bool) -> Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Exclusive, so that the index of the log is in memory and no lock is taken or asked for at each commit.
+    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > VERSION {
+        let text = format!(
+            "{} is of version {version}, this program knows {VERSION}: start the program that wrote it, or let that one \
+             deliver all mail first",
+            path.display()
+        );
+        return Err(Fault::Other(StoreError::Failed(text)));
+    }
+    db.pragma_update(None, "page_size", 4096)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", if syncs { "FULL" } else { "OFF" })?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "journal_size_limit", LOG_OCTETS_KEPT)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    if version == 0 {
+        let transaction = db.transaction()?;
+        transaction.execute_batch(TABLES)?;
+        transaction.commit()?;
+    }
+    Ok(db)
+}

@@ -1,0 +1,335 @@
+//! Postroad itself, as an administrator runs it.
+
+use crate::ports::Port;
+use crate::proc::Process;
+use crate::wait;
+use serde_json::Value;
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The program, built beside the tests.
+///
+/// # Panics
+/// If it is not there: a test cannot build it, `make` does.
+#[must_use]
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    // target/PROFILE/deps/TEST, and target/PROFILE/postroad.
+    let program = test.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("postroad");
+    assert!(program.is_file(), "{} is missing: cargo build -p postroad", program.display());
+    program
+}
+
+/// What a test sets in the configuration; the rest is as in a fresh install, but that times are short.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `SmtpUseTcpDns`; none: adaptive.
+    pub policy: Option<u32>,
+    /// `DnsServers`; none: the system's.
+    pub dns: Vec<SocketAddr>,
+    /// `RemoteSmtpPort`; 0: as in a fresh install.
+    pub remote_port: u16,
+    /// More lines under `/LM/SmtpSvc`. A line of a property that is set here anyway replaces it.
+    pub service: String,
+    /// More lines under `/LM/SmtpSvc/1`.
+    pub server: String,
+}
+
+impl Config {
+    /// As TOML, for a server at `binding`.
+    fn text(&self, binding: SocketAddr) -> String {
+        let quoted: Vec<String> = self.dns.iter().map(|server| format!("\"{server}\"")).collect();
+        let mut usual = vec![
+            ("DnsServers", format!("[{}]", quoted.join(", "))),
+            ("NextHopRefused", "[]".to_owned()),
+            ("DnsRetry", "\"500ms\"".to_owned()),
+            ("DnsProbe", "\"200ms..1s\"".to_owned()),
+            ("DnsTimeouts", "\"udp=400ms,connect=1500ms,reply=3s,lookup=10s\"".to_owned()),
+            ("SmtpRemoteProgressiveRetry", "\"1s\"".to_owned()),
+        ];
+        usual.extend(self.policy.map(|policy| ("SmtpUseTcpDns", policy.to_string())));
+        usual.extend((self.remote_port != 0).then(|| ("RemoteSmtpPort", self.remote_port.to_string())));
+        let set_by_test = |name: &str| self.service.lines().any(|line| line.split(' ').next() == Some(name));
+        let lines: String = usual
+            .iter()
+            .filter(|(name, _)| !set_by_test(name))
+            .map(|(name, value)| format!("{name} = {value}\n"))
+            .collect();
+        format!(
+            "[\"/LM/SmtpSvc\"]\n{lines}{}\n[\"/LM/SmtpSvc/1\"]\nServerBindings = [\"{binding}:\"]\n\
+             FullyQualifiedDomainName = \"{NAME}\"\n{}\n",
+            self.service, self.server
+        )
+    }
+}
+
+/// The service's own name, which is its local domain too.
+pub const NAME: &str = "mail.test.example";
+
+/// A running service with a data folder of its own.
+#[derive(Debug)]
+pub struct Postroad {
+    port: Port,
+    // Before the folder: fields are dropped in order.
+    process: Option<Process>,
+    dir: TempDir,
+    flags: Vec<String>,
+}
+
+impl Postroad {
+    /// Starts it and waits for its greeting.
+    ///
+    /// # Panics
+    /// If it does not greet.
+    #[must_use]
+    pub fn start(config: &Config) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// As `start`, with more flags of `serve`.
+    ///
+    /// # Panics
+    /// If it does not greet.
+    #[must_use]
+    pub fn start_with(config: &Config, flags: &[&str]) -> Self {
+        let mut service = Self::prepare(config, flags);
+        service.restart();
+        service
+    }
+
+    /// As `start_with`, under `strace`: `options` are strace's. Its own process is then strace's.
+    ///
+    /// # Panics
+    /// If it does not greet.
+    #[must_use]
+    pub fn start_traced(config: &Config, flags: &[&str], options: &[&str]) -> Self {
+        let mut service = Self::prepare(config, flags);
+        let mut args: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        // Whatever ends strace ends what it runs.
+        args.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(str::to_owned));
+        args.push(program().display().to_string());
+        args.extend(service.serve_args());
+        service.run_process(&crate::proc::find("strace"), &args);
+        service
+    }
+
+    fn prepare(config: &Config, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let port = Port::free();
+        std::fs::write(dir.path().join("postroad.toml"), config.text(port.local())).expect("a configuration");
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Self { port, process: None, dir, flags }
+    }
+
+    /// Starts it (again, after `kill`) on the same data and waits for its greeting.
+    ///
+    /// # Panics
+    /// If it does not greet.
+    pub fn restart(&mut self) {
+        let args = self.serve_args();
+        self.run_process(&program(), &args);
+    }
+
+    fn serve_args(&self) -> Vec<String> {
+        let config = self.dir.path().join("postroad.toml").display().to_string();
+        let mut args = vec!["--data".to_owned(), self.data().display().to_string()];
+        args.extend(["serve", "--log", "json", "--config"].map(str::to_owned));
+        args.push(config);
+        args.extend(self.flags.iter().cloned());
+        args
+    }
+
+    fn run_process(&mut self, program: &Path, args: &[String]) {
+        drop(self.process.take());
+        let address = self.address();
+        let mut process = Process::start("postroad", self.dir.path(), program, args);
+        process.wait_ready("greets", || greets(address));
+        self.process = Some(process);
+    }
+
+    /// Where it listens for SMTP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.port.local()
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The folder of this test's files: configuration, log, data.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The process, while it runs.
+    ///
+    /// # Panics
+    /// After `kill`.
+    #[must_use]
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it runs")
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process().kill();
+    }
+
+    /// What it has written to standard error, over all its runs: JSON, a line each.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("postroad.log")).unwrap_or_default()
+    }
+
+    /// Anonymous memory in KiB: `RssAnon`, which leaves out the program's own pages and files.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn memory_kib(&mut self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process().id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// Runs `postroad --data DIR ARGS...`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn verb(&self, args: &[&str]) -> Verb {
+        let output = Command::new(program())
+            .arg("--data")
+            .arg(self.data())
+            .args(args)
+            .output()
+            .expect("postroad starts");
+        Verb::from(output)
+    }
+
+    /// Runs a verb with `--json` that must succeed, and gives what it printed: lists are an object a line.
+    ///
+    /// # Panics
+    /// If it fails or prints anything else.
+    #[must_use]
+    pub fn json(&self, args: &[&str]) -> Vec<Value> {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        let verb = self.verb(&args);
+        assert_eq!(verb.status, 0, "{args:?}: {verb:?}");
+        verb.json()
+    }
+
+    /// `queue list`: a row a recipient.
+    #[must_use]
+    pub fn queue(&self) -> Vec<Value> {
+        // An empty queue is "nothing matched", if a verb chooses to say so.
+        let verb = self.verb(&["queue", "list", "--json"]);
+        assert!(verb.status == 0 || (verb.status == 1 && verb.stdout.is_empty()), "{verb:?}");
+        verb.json()
+    }
+
+    /// Waits until nothing is in the queue.
+    ///
+    /// # Panics
+    /// If `limit` is over before.
+    pub fn wait_drained(&self, limit: Duration) {
+        wait::within(limit, "an empty queue", || self.queue().is_empty().then_some(()));
+    }
+
+    /// Waits until a row of `queue list` for `recipient` says `deferred`, and gives it.
+    ///
+    /// # Panics
+    /// After `wait::PATIENCE`.
+    pub fn wait_deferred(&self, recipient: &str) -> Value {
+        wait::within(wait::PATIENCE, &format!("{recipient} is deferred"), || {
+            let row = self.queue().into_iter().find(|row| row["recipient"] == recipient)?;
+            (row["state"] == "deferred").then_some(row)
+        })
+    }
+
+    /// `events list`, oldest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let verb = self.verb(&["events", "list", "--json"]);
+        assert!(verb.status == 0 || (verb.status == 1 && verb.stdout.is_empty()), "{verb:?}");
+        verb.json()
+    }
+
+    /// Waits until an event of that number is listed, and gives the newest of them.
+    ///
+    /// # Panics
+    /// After `wait::PATIENCE`.
+    pub fn wait_event(&self, number: u64) -> Value {
+        wait::within(wait::PATIENCE, &format!("event {number}"), || {
+            self.events().into_iter().rev().find(|event| event["number"] == number)
+        })
+    }
+}
+
+/// A verb that has ended.
+#[derive(Clone, Debug)]
+pub struct Verb {
+    /// Its exit status; -1 if a signal ended it.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Verb {
+    /// Standard output as JSON values, one a line.
+    ///
+    /// # Panics
+    /// If a line is none.
+    #[must_use]
+    pub fn json(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {self:?}")))
+            .collect()
+    }
+}
+
+impl From<Output> for Verb {
+    fn from(output: Output) -> Self {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+}
+
+/// The queue id in the reply to a message: 13 digits of Crockford's base 32.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn queue_id(reply: &str) -> String {
+    let words = reply.split(|c: char| !c.is_ascii_alphanumeric());
+    let id = words
+        .into_iter()
+        .find(|word| word.len() == 13 && !word.bytes().any(|octet| octet.is_ascii_lowercase()));
+    id.unwrap_or_else(|| panic!("no queue id in {reply:?}")).to_owned()
+}
+
+/// Whether an SMTP server greets at `address`.
+fn greets(address: SocketAddr) -> bool {
+    let mut greeting = [0; 4];
+    TcpStream::connect(address).is_ok_and(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).is_ok()
+            && stream.read_exact(&mut greeting).is_ok()
+            && &greeting == b"220 "
+    })
+}
