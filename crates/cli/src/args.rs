@@ -14,15 +14,18 @@ use std::path::PathBuf;
 #[command(name = "postroad", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// The data folder: what the service keeps, and the way to the service
-    #[arg(long, global = true, value_name = "DIR", default_value = "./postroad-data")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", default_value = "./postroad-data")]
     pub data: PathBuf,
     /// Answer in JSON: an object for each line of a list, one object for anything else
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// What to do
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+/// Options that may stand before or after any verb.
+const EVERYWHERE: &str = "Everywhere";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +82,7 @@ pub struct Serve {
     /// How to log on standard error; --json alone means json
     #[arg(long, value_name = "FORM")]
     pub log: Option<LogForm>,
-    /// Log nothing
+    /// Leave out the words for newcomers
     #[arg(long, short)]
     pub quiet: bool,
     /// Say that mail is safe before it is: only so that a test can see that it would notice
@@ -174,7 +177,7 @@ Examples:
         limit: Option<u64>,
     },
     /// Show a message's recipients, each with what is with it
-    #[command(after_help = "Example:\n  postroad queue show 1M8CQY2V81W00")]
+    #[command(after_help = "Example:\n  postroad queue show 1M88R2YTV0000")]
     Show {
         /// Its queue id
         id: MessageId,
@@ -182,13 +185,13 @@ Examples:
     /// Try messages at once
     #[command(after_help = "\
 Examples:
-  postroad queue retry 1M8CQY2V81W00
+  postroad queue retry 1M88R2YTV0000
   postroad queue retry --all")]
     Retry(Which),
     /// Delete messages, without notice to anyone
     #[command(after_help = "\
 Examples:
-  postroad queue delete 1M8CQY2V81W00
+  postroad queue delete 1M88R2YTV0000
   postroad queue delete --all")]
     Delete(Which),
 }
@@ -208,7 +211,7 @@ pub struct Which {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  postroad explain 1M8CQY2V81W00
+  postroad explain 1M88R2YTV0000
   postroad explain someone@example.org
   postroad explain example.org")]
 pub struct Explain {
@@ -365,7 +368,7 @@ mod tests {
         check("postroad", "Usage: postroad");
         check("postroad fly", "unrecognized subcommand");
         check("postroad queue retry", "<ID>...");
-        check("postroad queue retry --all 1M8CQY2V81W00", "cannot be used with");
+        check("postroad queue retry --all 1M88R2YTV0000", "cannot be used with");
         check("postroad queue show abc", "not a queue id");
         check("postroad dns mx a..b", "is not a domain name");
         check("postroad dns mx a.example --policy 3", "udp-then-tcp");

@@ -69,6 +69,7 @@ fn verdict(answer: &Answer) -> Line {
             let implicit = if answer.implicit { ", the domain itself: it has no MX record" } else { "" };
             good(format!("{}{implicit}. Mail goes there in this order.", crate::queue::counted(hosts.len() as u64, "host")))
         }
+        Verdict::NoSuchDomain if matches!(answer.question, Question::Records(..)) => bad("no such name.".into()),
         Verdict::NoSuchDomain => bad("no such domain. Mail is returned, 5.1.2.".into()),
         Verdict::NoMailService => {
             bad("takes no mail, as its null MX says (RFC 7505). Mail is returned, 5.1.10.".into())
@@ -99,7 +100,7 @@ fn provenance(answer: &Answer) -> Option<&'static str> {
 
 fn address(ip: IpAddr, refused: &[IpNet]) -> String {
     if refused.iter().any(|network| network.contains(&ip)) {
-        format!("{ip} (refused, unless NextHopRefused allows it)")
+        format!("{ip} (refused by default: NextHopRefused)")
     } else {
         ip.to_string()
     }
@@ -166,7 +167,7 @@ mod tests {
                 "big.example: 2 hosts. Mail goes there in this order.",
                 "  Part of it only: answers were truncated, and what arrived of them is used.",
                 "     10 mx1.big.example  192.0.2.1, 2001:db8::1",
-                "     20 mx2.big.example  127.0.0.1 (refused, unless NextHopRefused allows it)",
+                "     20 mx2.big.example  127.0.0.1 (refused by default: NextHopRefused)",
                 "What was asked:",
                 &format!("  1. {}", answer.trail[0].tell()),
             ],
@@ -194,14 +195,10 @@ mod tests {
         let mut answer = answer(Verdict::Records);
         answer.question = Question::Records("big.example".into(), 16);
         answer.records = vec!["big.example. 300 IN TXT \"v=spf1 -all\"".into()];
-        answer.from_cache = true;
-        check(
-            &answer,
-            &[
-                "big.example TXT: 1 record",
-                "  big.example. 300 IN TXT \"v=spf1 -all\"",
-                "Nothing was asked.",
-            ],
-        );
+        let record = "  big.example. 300 IN TXT \"v=spf1 -all\"";
+        check(&answer, &["big.example TXT: 1 record", record, "Nothing was asked."]);
+        answer.records.clear();
+        answer.verdict = Verdict::NoSuchDomain;
+        check(&answer, &["big.example TXT: no such name.", "Nothing was asked."]);
     }
 }

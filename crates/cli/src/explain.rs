@@ -77,14 +77,14 @@ mod tests {
     #[test]
     fn of_a_message() {
         check(
-            "1M8CQY2V81W00",
+            "1M88R2YTV0000",
             vec![
                 step(false, "mx:big.example", &["waits for DNS", "UDP 192.0.2.53:53 MX big.example: truncated"]),
                 step(true, "mx:big.example", &["delivered"]),
             ],
             &["It is delivered."],
             &[
-                "1M8CQY2V81W00",
+                "1M88R2YTV0000",
                 "2026-11-25 07:00:28.123Z  waits for DNS",
                 "                            UDP 192.0.2.53:53 MX big.example: truncated",
                 "2026-11-25 07:00:28.123Z  delivered",
@@ -102,8 +102,8 @@ mod tests {
             &[],
             &[
                 "a@big.example",
-                "2026-11-25 07:00:28.123Z  deferred  [1M8CQY2V81W00, mx:big.example]",
-                "2026-11-25 07:00:28.123Z  delivered  [1M8CQY2V81W00, drop:]",
+                "2026-11-25 07:00:28.123Z  deferred  [1M88R2YTV0000, mx:big.example]",
+                "2026-11-25 07:00:28.123Z  delivered  [1M88R2YTV0000, drop:]",
             ],
         );
     }

@@ -1,8 +1,7 @@
 //! The edge to the shells: what the verbs ask of `service` and `lab`.
 
 use crate::args::{LogForm, Serve};
-use crate::ending::{TRY_LATER, Trouble, USAGE};
-use crate::screen::Screen;
+use crate::ending::{TRY_LATER, Trouble};
 use postroad_control::answer::{Done, Explanation, Status};
 use postroad_control::{Item, Request};
 use postroad_dns::answer::{Answer, Question};

@@ -263,17 +263,17 @@ mod tests {
         check(
             None,
             [
-                "ID             AGE     SENDER                  RECIPIENT            NEXT TRY    CAUSE",
-                "1M8CQY2V81W00  4m 31s  scanner@office.example  a@big.example        in 1m 30s   DNS: 192.0.2.53 over TCP: connection refused",
-                "1M8CQY2V81W00  4m 31s  scanner@office.example  \"b c\"@big.example  under way",
+                "ID             AGE     SENDER                  RECIPIENT          NEXT TRY   CAUSE",
+                "1M88R2YTV0000  4m 31s  scanner@office.example  a@big.example      in 1m 30s  DNS: 192.0.2.53 over TCP: connection refused",
+                "1M88R2YTV0000  4m 31s  scanner@office.example  \"b c\"@big.example  under way",
             ],
         );
         check(
             Some(110),
             [
-                "ID             AGE     SENDER                  RECIPIENT            NEXT TRY    CAUSE",
-                "1M8CQY2V81W00  4m 31s  scanner@office.example  a@big.example        in 1m 30s   DNS: 192.0.2.53 over TCP...",
-                "1M8CQY2V81W00  4m 31s  scanner@office.example  \"b c\"@big.example  under way",
+                "ID             AGE     SENDER                  RECIPIENT          NEXT TRY   CAUSE",
+                "1M88R2YTV0000  4m 31s  scanner@office.example  a@big.example      in 1m 30s  DNS: 192.0.2.53 over TCP: conn...",
+                "1M88R2YTV0000  4m 31s  scanner@office.example  \"b c\"@big.example  under way",
             ],
         );
     }
@@ -285,7 +285,7 @@ mod tests {
         let next = table.page(&[row("a@b.example", RecipientState::Ready, "")], NOW);
         assert_eq!(
             texts(&next),
-            ["1M8CQY2V81W00  4m 31s  scanner@office.example  a@b.example             now"]
+            ["1M88R2YTV0000  4m 31s  scanner@office.example  a@b.example             now"]
         );
     }
 
@@ -294,7 +294,7 @@ mod tests {
         let mut deferred = row("a@big.example", RecipientState::Deferred, "450 4.2.0 \x1b[2J busy");
         deferred.attempts = 2;
         let expected = [
-            "Message 1M8CQY2V81W00",
+            "Message 1M88R2YTV0000",
             "  accepted  2026-11-25 07:00:28Z, 4m 31s ago",
             "  sender    scanner@office.example",
             "  size      2048 octets",
@@ -317,8 +317,8 @@ mod tests {
         let done = Done { done: 1, missing: vec![id], busy: vec![id] };
         let expected = [
             "Deleted: 1 message.",
-            "1M8CQY2V81W00 is not in the queue.",
-            "1M8CQY2V81W00 is being delivered at this moment and was left alone.",
+            "1M88R2YTV0000 is not in the queue.",
+            "1M88R2YTV0000 is being delivered at this moment and was left alone.",
         ];
         assert_eq!(texts(&changed(Change::Delete, &done)), expected);
         assert_eq!(texts(&changed(Change::Retry, &Done::default())), ["Due at once: 0 messages."]);

@@ -252,3 +252,185 @@ fn tell(report: &Report, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
         status => Err(Trouble::Says(status, report.complaints())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Verb};
+    use clap::Parser;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    const NOW: Wall = Wall(1_795_590_028_123);
+    const ID: &str = "1M88R2YTV0000";
+
+    /// A server for one connection. It answers `script`'s replies in turn to RCPT; takes what it is told after DATA; gives all
+    /// that it heard, content included.
+    fn server(greeting: &'static str, to_rcpt: &'static [&'static str], to_dot: &'static str) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = std::thread::spawn(move || {
+            let (mut out, _) = listener.accept().unwrap();
+            let lines = BufReader::new(out.try_clone().unwrap()).lines();
+            let (mut heard, mut content, mut rcpt) = (String::new(), false, to_rcpt.iter().cycle());
+            write!(out, "{greeting}\r\n").unwrap();
+            for line in lines {
+                let line = line.unwrap();
+                heard.push_str(&line);
+                heard.push('\n');
+                let verb = line.split([' ', ':']).next().unwrap_or_default().to_owned();
+                let reply = match verb.as_str() {
+                    _ if content && line != "." => continue,
+                    "." => to_dot,
+                    "EHLO" => "250-fake\r\n250-PIPELINING\r\n250 8BITMIME",
+                    "RCPT" => rcpt.next().unwrap(),
+                    "DATA" => "354 go on",
+                    "QUIT" => "221 bye",
+                    _ => "250 ok",
+                };
+                content = verb == "DATA";
+                write!(out, "{reply}\r\n").unwrap();
+                if verb == "QUIT" {
+                    break;
+                }
+            }
+            heard
+        });
+        (address, thread)
+    }
+
+    /// Runs a command line; gives what it printed, its exit status, and what it complained of.
+    fn sent(line: &str, message: &str) -> (String, u8, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("message");
+        std::fs::write(&file, message).unwrap();
+        let line = line.replace("FILE", file.to_str().unwrap());
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Verb::Send(send) = cli.verb else { panic!("{line}") };
+        let mut out = Vec::new();
+        let ended = run(dir.path(), send, NOW, &mut Screen::to(&mut out, cli.json));
+        let (status, complaint) = match ended {
+            Ok(status) => (status, String::new()),
+            Err(Trouble::Says(status, what)) => (status, what),
+            Err(Trouble::Output(error)) => panic!("{error}"),
+        };
+        (String::from_utf8(out).unwrap(), status, complaint)
+    }
+
+    fn ok() -> (String, u8, String) {
+        (format!("{ID}\n"), DONE, String::new())
+    }
+
+    #[test]
+    fn a_message_is_submitted() {
+        let (address, heard) = server("220 fake", &["250 ok"], "250 2.0.0 Ok queued as 1M88R2YTV0000");
+        let line = format!("postroad send -f a@b.example --server {address} --file FILE -oi c@d.example");
+        assert_eq!(sent(&line, "Date: d\nMessage-ID: <m@n>\nSubject: s\n\n.\n.x\nu\u{fc}\n"), ok());
+        let expected = "EHLO send.localhost\nMAIL FROM:<a@b.example> BODY=8BITMIME\nRCPT TO:<c@d.example>\nDATA\n\
+            From: a@b.example\nDate: d\nMessage-ID: <m@n>\nSubject: s\n\n..\n..x\nu\u{fc}\n.\nQUIT\n";
+        assert_eq!(heard.join().unwrap(), expected);
+    }
+
+    #[test]
+    fn recipients_come_from_the_header() {
+        let (address, heard) = server("220 fake", &["250 ok"], "250 2.0.0 Ok queued as 1M88R2YTV0000");
+        let line = format!("postroad send -t -f <> --server {address} --file FILE e@f.example a@b.example");
+        let message = "To: a@b.example\nBcc: c@d.example\nCc: C <c@d.example>\nFrom: g@h.example\n\nx\n";
+        assert_eq!(sent(&line, message), ok());
+        let heard = heard.join().unwrap();
+        let envelope: Vec<&str> = heard.lines().skip(1).take(4).collect();
+        let expected = ["MAIL FROM:<>", "RCPT TO:<e@f.example>", "RCPT TO:<a@b.example>", "RCPT TO:<c@d.example>"];
+        assert_eq!(envelope, expected);
+        assert!(!heard.contains("Bcc") && heard.contains("Cc: C"), "{heard}");
+    }
+
+    #[test]
+    fn too_many_recipients_make_two_messages() {
+        let (address, heard) =
+            server("220 fake", &["250 ok", "250 ok", "452 4.5.3 too many"], "250 2.0.0 Ok queued as 1M88R2YTV0000");
+        let line = format!("postroad send --server {address} --file FILE a@b.example c@b.example d@b.example");
+        assert_eq!(sent(&line, "x"), (format!("{ID}\n{ID}\n"), DONE, String::new()));
+        assert_eq!(heard.join().unwrap().matches("RCPT TO:<d@b.example>").count(), 2);
+    }
+
+    #[test]
+    fn refusals_are_told() {
+        let check = |greeting, to_rcpt, to_dot, out: &str, status: u8, complaint: &str| {
+            let (address, heard) = server(greeting, to_rcpt, to_dot);
+            let line = format!("postroad send --server {address} --file FILE a@b.example c@b.example");
+            let (host, port) = address.split_once(':').unwrap();
+            let complaint = complaint.replace("HERE", &format!("{host} port {port}"));
+            assert_eq!(sent(&line, "x"), (out.into(), status, complaint));
+            heard.join().unwrap();
+        };
+        let queued = "250 2.0.0 Ok queued as 1M88R2YTV0000";
+        check(
+            "220 fake",
+            &["250 ok", "550 5.7.1 Unable to relay."],
+            queued,
+            "1M88R2YTV0000\n",
+            1,
+            "c@b.example was refused: 550 5.7.1 Unable to relay. Nothing was queued for it.\n",
+        );
+        check(
+            "220 fake",
+            &["250 ok"],
+            "452 4.3.1 full",
+            "",
+            75,
+            "a@b.example was not accepted yet: 452 4.3.1 full. Send it again later.\n\
+             c@b.example was not accepted yet: 452 4.3.1 full. Send it again later.\n",
+        );
+        check("220 fake", &["250 ok"], "250 fine", "250 fine\n", 0, "");
+        check(
+            "421 busy",
+            &[],
+            "",
+            "",
+            75,
+            "the server at HERE takes no mail: the host's greeting: 421 busy. Send it again later.",
+        );
+    }
+
+    #[test]
+    fn programs_get_json() {
+        let (address, heard) = server("220 fake", &["250 ok", "550 no"], "250 Ok queued as 1M88R2YTV0000");
+        let line = format!("postroad send --json --server {address} --file FILE a@b.example c@b.example");
+        let expected = concat!(
+            r#"{"accepted":[{"id":"1M88R2YTV0000","reply":"250 Ok queued as 1M88R2YTV0000","recipients":["a@b.example"]}],"#,
+            r#""refused":[{"recipient":"c@b.example","reply":"550 no"}],"deferred":[]}"#,
+            "\n"
+        );
+        assert_eq!(sent(&line, "x"), (expected.into(), NO, String::new()));
+        heard.join().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_sent() {
+        let check = |line: &str, message: &str, status: u8, why: &str| {
+            let (out, found, complaint) = sent(line, message);
+            assert_eq!((out.as_str(), found), ("", status), "{line}: {complaint}");
+            assert!(complaint.contains(why), "{line}: {complaint}");
+        };
+        check("postroad send -t --file FILE", "Subject: s\n\nx", 2, "no recipients are named");
+        check("postroad send -t --file FILE", "To: a@\n\nx", 2, "is not an address");
+        check("postroad send --file /nowhere/at/all a@b.example", "", 2, "/nowhere/at/all cannot be read");
+        check("postroad send --file FILE <>", "", 2, "<> is no recipient");
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let line = format!("postroad send --file FILE --server {closed} a@b.example");
+        check(&line, "x", 69, "no server takes mail at 127.0.0.1 port");
+    }
+
+    #[test]
+    fn servers() {
+        let good = |text: &str, host: &str, port: u16| {
+            assert_eq!(text.parse(), Ok(Server { host: host.into(), port }), "{text}");
+        };
+        good("mail.example.org:25", "mail.example.org", 25);
+        good("[2001:db8::25]:2525", "2001:db8::25", 2525);
+        for text in ["", "mail.example.org", ":25", "2001:db8::25", "a:b", "a:99999"] {
+            assert!(text.parse::<Server>().is_err(), "{text}");
+        }
+    }
+}

@@ -45,7 +45,7 @@ fn lines(status: &Status, now: Wall) -> Vec<Line> {
     }
     for server in &status.dns_servers {
         lines.push(Line::plain(format!("  {}", server.server)));
-        let line = if server.healthy { Line::plain } else { Line::bad };
+        let line: fn(String) -> Line = if server.healthy { Line::plain } else { Line::bad };
         lines.extend(server.transports.iter().map(|transport| line(format!("    {transport}"))));
     }
     if !status.waiting.is_empty() {

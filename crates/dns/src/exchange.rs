@@ -129,7 +129,7 @@ impl Exchange {
             line.push_str(&format!(" ({})", rcode_name(code)));
         }
         match self.outcome {
-            ExchangeOutcome::Answered => line.push_str(&format!(", {} records", self.answers)),
+            ExchangeOutcome::Answered => line.push_str(&format!(", {} record{}", self.answers, if self.answers == 1 { "" } else { "s" })),
             ExchangeOutcome::Truncated => line.push_str(&format!(", {} of ? records", self.answers)),
             _ => {}
         }
@@ -202,4 +202,56 @@ pub fn rcode_name(rcode: u16) -> String {
         _ => return format!("RCODE{rcode}"),
     };
     name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_read_well() {
+        let truncated = Exchange {
+            server: "127.0.0.1:5300".parse().unwrap(),
+            transport: Transport::Udp,
+            name: "big.example".to_owned(),
+            rtype: 15,
+            edns: Some(1232),
+            sent: 40,
+            received: 54,
+            truncated: true,
+            answers: 0,
+            rcode: Some(0),
+            outcome: ExchangeOutcome::Truncated,
+            micros: 412,
+        };
+        let check = |exchange: Exchange, line: &str| assert_eq!(exchange.tell(), line);
+        check(
+            truncated.clone(),
+            "UDP 127.0.0.1:5300 MX big.example EDNS 1232: truncated, 0 of ? records, 40 -> 54 octets, 0.4 ms",
+        );
+        let refused = Exchange {
+            transport: Transport::Tcp,
+            received: 0,
+            rcode: None,
+            outcome: ExchangeOutcome::Refused,
+            ..truncated.clone()
+        };
+        check(refused, "TCP 127.0.0.1:5300 MX big.example: connection refused, 0.4 ms");
+        let failed = Exchange { rcode: Some(2), outcome: ExchangeOutcome::ServerFailure, edns: None, ..truncated };
+        check(
+            failed,
+            "UDP 127.0.0.1:5300 MX big.example no EDNS: server failure (SERVFAIL), 40 -> 54 octets, 0.4 ms",
+        );
+    }
+
+    #[test]
+    fn record_types() {
+        let check = |text: &str, rtype: Option<u16>| assert_eq!(rtype_from_str(text), rtype);
+        check("mx", Some(15));
+        check("TYPE99", Some(99));
+        check("65535", Some(65535));
+        check("65536", None);
+        check("no", None);
+        assert_eq!((rtype_name(52), rtype_name(99)), ("TLSA".to_owned(), "TYPE99".to_owned()));
+    }
 }

@@ -338,10 +338,14 @@ impl Resolver {
 
     /// The reply over TCP is slow: what comes next is tried beside it.
     pub(crate) fn hedge(&mut self, number: u64) {
-        if let Some(lookup) = self.lookups.get_mut(&number) {
-            lookup.current = None;
-            self.advance(number);
+        let Some(lookup) = self.lookups.get_mut(&number) else {
+            return;
+        };
+        let slow = lookup.current.take().and_then(|flight| self.flights.get(&flight));
+        if let Some(flight) = slow {
+            lookup.note(flight.exchange(self.now.mono, ExchangeOutcome::TimedOut, None));
         }
+        self.advance(number);
     }
 
     /// The lookup's time is over.

@@ -12,7 +12,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use world::{Behaviour, Message, Query, Sent, Tcp, World, rr};
+use world::{Behaviour, Message, Query, Rr, Sent, Tcp, World, rr};
 
 #[test]
 fn replays() {
@@ -55,6 +55,10 @@ struct Range {
     tcp: Option<Tcp>,
     udp_closed: bool,
     entries: Vec<Entry>,
+    /// Records that are served whole, by any transport, where no entry matches.
+    zone: Vec<Rr>,
+    /// Names that do not exist.
+    missing: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -99,6 +103,8 @@ impl Replay {
                         tcp: None,
                         udp_closed: false,
                         entries: Vec::new(),
+                        zone: Vec::new(),
+                        missing: Vec::new(),
                     };
                     loop {
                         let line = lines.next().unwrap();
@@ -107,6 +113,8 @@ impl Replay {
                             "ADDRESS" => range.server = server(words[1]),
                             "TCP" => range.tcp = Some(tcp(words[1])),
                             "UDP" => range.udp_closed = words[1] == "closed",
+                            "ZONE" if words[2] == "NXDOMAIN" => range.missing.push(words[1].to_owned()),
+                            "ZONE" => range.zone.push(rr(&words[1..].join(" "))),
                             "ENTRY_BEGIN" => range.entries.push(entry(&mut lines)),
                             "RANGE_END" => break,
                             other => panic!("{other} in a range"),
@@ -239,6 +247,9 @@ impl Behaviour for Servers {
                 entry.used = true;
                 return entry.sent(query);
             }
+            if let Some(message) = range.from_zone(query) {
+                return vec![Sent { bytes: message.encode(query), ..Sent::default() }];
+            }
         }
         Vec::new()
     }
@@ -249,6 +260,20 @@ impl Behaviour for Servers {
 
     fn udp_closed(&mut self, server: SocketAddr) -> bool {
         self.now(server).any(|range| range.udp_closed)
+    }
+}
+
+impl Range {
+    fn from_zone(&self, query: &Query) -> Option<Message> {
+        let soa = || vec![rr(&format!("{} 3600 IN SOA ns.zone. root.zone. 300", query.name))];
+        if self.missing.contains(&query.name) {
+            return Some(Message { rcode: 3, ra: true, authority: soa(), ..Message::default() });
+        }
+        let of_name: Vec<&Rr> = self.zone.iter().filter(|record| record.name == query.name).collect();
+        let of_type = |record: &&&Rr| rtype_from_str(&record.rtype) == Some(query.qtype);
+        let answer: Vec<Rr> = of_name.iter().filter(of_type).map(|record| (*record).clone()).collect();
+        let authority = if answer.is_empty() { soa() } else { Vec::new() };
+        (!of_name.is_empty()).then(|| Message { ra: true, answer, authority, ..Message::default() })
     }
 }
 

@@ -1,1 +1,3 @@
 //! The other shell: virtual clock, network and disk; scenarios.
+
+pub mod scenario;

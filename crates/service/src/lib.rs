@@ -13,7 +13,7 @@ mod folders;
 mod hub;
 mod listen;
 pub mod lookup;
-pub mod report;
+mod report;
 mod resolver;
 mod run;
 mod session;
@@ -21,4 +21,5 @@ mod store;
 mod stream;
 mod tls;
 
-pub use run::{ServeError, ServeOptions, run};
+pub use report::LogForm;
+pub use run::{ServeError, ServeOptions, run, run_until};

@@ -21,6 +21,8 @@ pub enum LogForm {
     Human,
     /// One JSON object a line.
     Json,
+    /// Nothing: events are in their log alone.
+    Silent,
 }
 
 /// Octets of lines held back at most before they are written.
@@ -70,6 +72,7 @@ impl Report {
             let event = self.repeats.borrow_mut().poll();
             let Some(event) = event else { return };
             let line = match self.form {
+                LogForm::Silent => String::new(),
                 LogForm::Human => event.human(),
                 LogForm::Json => {
                     let mut value = event.json(None);
@@ -79,7 +82,9 @@ impl Report {
                     value.to_string()
                 }
             };
-            self.line(&line);
+            if self.form != LogForm::Silent {
+                self.line(&line);
+            }
             self.events.borrow_mut().push(event);
         }
     }
@@ -128,11 +133,14 @@ impl Report {
     }
 
     fn recipient(self: &Rc<Self>, word: &str, message: &Message, recipient: u32, fields: &[(&str, &str)]) {
+        if self.form == LogForm::Silent {
+            return;
+        }
         let to = message.recipients.get(recipient as usize);
         let to = to.map(|one| one.address.to_string()).unwrap_or_default();
         let at = self.clock.now().wall;
         let line = match self.form {
-            LogForm::Human => {
+            LogForm::Human | LogForm::Silent => {
                 let mut line = format!("{} {word} {} from {} to {to}", second(at), message.id, sender(message));
                 for (name, value) in fields {
                     line.push_str(&format!("; {name} {}", printable(value)));

@@ -73,6 +73,18 @@ impl ServeError {
 /// # Errors
 /// When it cannot start; nothing is left half-started.
 pub fn run(options: ServeOptions) -> Result<(), ServeError> {
+    run_until(options, std::future::pending(), |_| {})
+}
+
+/// Serves until `ends` says why it is to end, or a signal comes. `ready` is told where it listens.
+///
+/// # Errors
+/// As `run`.
+pub fn run_until(
+    options: ServeOptions,
+    ends: impl Future<Output = String>,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeError> {
     // The configuration is judged before anything is touched.
     configuration::read(&options.data, options.config.as_ref()).map_err(ServeError::Configuration)?;
     let dir = DataDir::create(&options.data).map_err(|error| match error {
@@ -82,14 +94,19 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Unavailable(format!("the runtime does not start: {error}")))?;
     let local = tokio::task::LocalSet::new();
-    let result = local.block_on(&runtime, serve(&options, &dir));
+    let result = local.block_on(&runtime, serve(&options, &dir, ends, ready));
     // Tasks that still run are sessions and attempts beyond their time: they end with the runtime.
     drop(local);
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(options: &ServeOptions, dir: &DataDir) -> Result<(), ServeError> {
+async fn serve(
+    options: &ServeOptions,
+    dir: &DataDir,
+    ends: impl Future<Output = String>,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeError> {
     let clock = Clock::start();
     let started = clock.now().wall;
     let settings = configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
@@ -158,7 +175,8 @@ async fn serve(options: &ServeOptions, dir: &DataDir) -> Result<(), ServeError> 
         started,
     });
     let answering = tokio::task::spawn_local(control::serve(desk, control));
-    let cause = service.watch().await;
+    ready(&listeners.bound());
+    let cause = service.watch(ends).await;
     service.stop().await;
     answering.abort();
     report.state(Fact::Stopped { cause });
@@ -220,15 +238,17 @@ impl Service {
     }
 
     /// Waits for a signal that ends the service, and sees to the others. Returns why it ends.
-    async fn watch(&mut self) -> String {
+    async fn watch(&mut self, ends: impl Future<Output = String>) -> String {
         let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
         let signals = kinds.map(signal);
         let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
             return String::from("the system delivers no signals");
         };
         let mut look = tokio::time::interval(RESOLV_CONF_EVERY);
+        let mut ends = std::pin::pin!(ends);
         loop {
             tokio::select! {
+                cause = &mut ends => return cause,
                 _ = terminate.recv() => return String::from("signal SIGTERM"),
                 _ = interrupt.recv() => return String::from("signal SIGINT"),
                 _ = hangup.recv() => self.reread(),

@@ -43,14 +43,53 @@ fn main() {
         if !load.name.starts_with(&only) {
             continue;
         }
-        let dir = tempfile::tempdir_in(&dir).unwrap();
-        let mut store = SqliteStore::open(dir.path(), Options::default()).unwrap();
+        let folder = tempfile::tempdir_in(&dir).unwrap();
+        let mut store = SqliteStore::open(folder.path(), Options::default()).unwrap();
         let (idle, _) = run(None, &load);
         let (cpu, elapsed) = run(Some(&mut store), &load);
         let cpu = (cpu - idle).as_secs_f64() * 1e6 / load.rounds as f64;
         let elapsed = elapsed.as_secs_f64() * 1e3 / load.rounds as f64;
         println!("{:<36} {cpu:>13.1} {:>14.1} {elapsed:>10.2}", load.name, cpu / load.batch as f64);
     }
+    history(&dir);
+}
+
+/// What an entry of history takes on disk, and how long dropping a full table of them holds up the writer.
+fn history(dir: &str) {
+    const ENTRIES: u64 = 100_000;
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let mut store = SqliteStore::open(dir.path(), Options::default()).unwrap();
+    let octets = || std::fs::metadata(dir.path().join("spool.db")).unwrap().len();
+    let mut last = MessageId::default();
+    let load = Load { name: "", batch: 0, size: 0, settles: true, hops: 1000, rounds: 0 };
+    let empty = octets();
+    for _ in 0..ENTRIES / 100 {
+        let entries = (0..100).map(|_| {
+            last = last.next(START);
+            journal(&message(last, &load), START)
+        });
+        store.commit(&entries.collect::<Vec<_>>()).unwrap();
+        store.tend(START).unwrap();
+    }
+    drop(store);
+    let octets = (octets() - empty) / ENTRIES;
+    let mut store = SqliteStore::open(dir.path(), Options::default()).unwrap();
+    let start = Instant::now();
+    store.tend(Wall(START.0 + 8 * 86_400_000)).unwrap();
+    println!(
+        "history: {octets} octets an entry; dropping {ENTRIES} took {:.1} ms",
+        start.elapsed().as_secs_f64() * 1e3
+    );
+}
+
+fn journal(message: &Message, at: Wall) -> Record {
+    let body = format!("{{\"first_try\":true,\"said\":\"{}\"}}", "250 2.0.0 queued ".repeat(9));
+    Record::Journal(JournalEntry {
+        message: Some(message.id),
+        hop: message.recipients[0].hop.clone(),
+        at,
+        body,
+    })
 }
 
 /// The CPU time and the time of all rounds; without a store, of making the batches.
@@ -74,10 +113,9 @@ fn run(mut store: Option<&mut SqliteStore>, load: &Load) -> (Duration, Duration)
         if load.settles {
             for message in earlier.drain(..) {
                 let hop = message.recipients[0].hop.clone();
-                *waiting.entry(hop.clone()).or_insert(0) -= 1;
+                *waiting.entry(hop).or_insert(0) -= 1;
                 batch.push(Record::Settle { id: message.id });
-                let body = format!("{{\"first_try\":true,\"said\":\"{}\"}}", "250 2.0.0 queued ".repeat(9));
-                batch.push(Record::Journal(JournalEntry { message: Some(message.id), hop, at: now, body }));
+                batch.push(journal(&message, now));
             }
             earlier = accepted;
         }

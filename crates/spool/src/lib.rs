@@ -24,7 +24,8 @@ pub trait Store: Send {
     /// Answers a question from what is committed.
     ///
     /// # Errors
-    /// As for `commit`.
+    /// As for `commit`, after which nothing is answered either. Where one message's content is damaged, only
+    /// `Load::Content` of it fails, and nothing else does.
     fn load(&mut self, load: &Load) -> Result<Loaded, StoreError>;
 
     /// Housekeeping between batches: checkpoint, dead content, old history. At most about 50 ms a call.

@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{Act, Batch, NOW, Writer, batches, survey};
+use common::{Batch, NOW, Writer, batches, message, survey};
+use postroad_mail::envelope::Recipient;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
 use postroad_spool::memory::MemoryStore;
-use postroad_spool::record::{Content, Load, Loaded, Record};
+use postroad_spool::record::{Committed, Content, DraftId, JournalEntry, Load, Loaded, Record};
 use postroad_spool::sqlite::{Options, SqliteStore, Synchronous, draft_path};
 use postroad_spool::{Store, StoreError};
 use proptest::prelude::*;
@@ -81,7 +82,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn engines_agree(batches in batches(1..12), limit in 1usize..4, content_total_max in 0u64..100_000) {
@@ -102,4 +103,141 @@ proptest! {
         pair.tend(Wall(NOW.0 + 7 * 86_400_000));
         pair.compare(&writer.ids(), limit, content_total_max);
     }
+}
+
+/// A batch's record that accepts a message of this size, to one hop.
+fn accept(id: u64, size: usize, content: Content) -> Record {
+    let recipient = Recipient::plain("a@a.example".parse().unwrap(), "mx:a.example".parse().unwrap());
+    Record::Accept { message: Arc::new(message(MessageId(id), vec![recipient], size)), content }
+}
+
+fn octets(size: usize) -> Content {
+    Content::Memory(Arc::new(vec![b'x'; size]))
+}
+
+fn messages(store: &mut dyn Store) -> usize {
+    let Loaded::Messages(found) = store.load(&Load::Messages { after: None, limit: 100 }).unwrap() else {
+        panic!("messages")
+    };
+    found.len()
+}
+
+#[test]
+fn a_refused_batch_leaves_nothing() {
+    let check = |refused: Record| {
+        let batch = [accept(1, 20_000, octets(20_000)), refused];
+        let mut memory = MemoryStore::new();
+        assert!(matches!(memory.commit(&batch), Err(StoreError::Failed(_))));
+        assert_eq!(messages(&mut memory), 0);
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path());
+        assert!(matches!(store.commit(&batch), Err(StoreError::Failed(_))));
+        drop(store);
+        let mut store = open(dir.path());
+        assert_eq!(messages(&mut store), 0);
+        assert_eq!(store.commit(&[accept(1, 5, octets(5))]), Ok(Committed::default()));
+    };
+    check(accept(2, 5, Content::Draft(DraftId(9))));
+    check(accept(2, 5, Content::Stored));
+    check(accept(2, 6, octets(5)));
+    check(accept(1, 5, octets(5)));
+    check(Record::Divide { id: MessageId(1), pending: Vec::new() });
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let check = |spoil: &dyn Fn(&Path), expected: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path());
+        store.commit(&[accept(1, 5, octets(5))]).unwrap();
+        drop(store);
+        spoil(dir.path());
+        let Err(StoreError::Failed(text)) = SqliteStore::open(dir.path(), options()) else {
+            panic!("opened")
+        };
+        assert!(text.contains(expected), "{text:?} does not say {expected:?}");
+    };
+    check(&|dir| fs::write(dir.join("spool.db"), "x".repeat(9_000)).unwrap(), "restore it from a backup");
+    let newer = |dir: &Path| {
+        rusqlite::Connection::open(dir.join("spool.db"))
+            .unwrap()
+            .pragma_update(None, "user_version", 7)
+            .unwrap();
+    };
+    check(&newer, "version 7");
+    check(&|dir| std::mem::forget(open(dir)), "open already");
+}
+
+#[test]
+fn a_lost_content_is_told_and_stops_no_other_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.commit(&[accept(1, 20_000, octets(20_000)), accept(2, 10, octets(10))]).unwrap();
+    fs::write(dir.path().join("segments/1"), "").unwrap();
+    let Err(StoreError::Failed(text)) = store.load(&Load::Content { id: MessageId(1), offset: 0, len: 9 })
+    else {
+        panic!("loaded")
+    };
+    assert!(text.contains("segments/1"), "{text}");
+    let hop = "mx:a.example".parse().unwrap();
+    let load = Load::Fresh { hop, after: None, limit: 9, content_total_max: u64::MAX };
+    let Loaded::Messages(found) = store.load(&load).unwrap() else { panic!("messages") };
+    assert_eq!(found.iter().map(|one| &one.content).collect::<Vec<_>>(), [&Content::Stored, &octets(10)]);
+    store.commit(&[Record::Settle { id: MessageId(1) }]).unwrap();
+}
+
+#[test]
+fn files_go_when_nothing_in_them_lives() {
+    let mut pair = Pair::new();
+    let commit = |pair: &mut Pair, records: Vec<Record>| pair.commit(Batch { records, drafts: Vec::new() });
+    let large = (4 << 20) + 1;
+    commit(&mut pair, vec![accept(1, 40_000, octets(40_000)), accept(2, 40_000, octets(40_000))]);
+    commit(&mut pair, vec![accept(3, 40_000, octets(40_000)), accept(4, large, octets(large))]);
+    assert_eq!((pair.files("segments"), pair.files("bodies")), (2, 1));
+    commit(&mut pair, vec![Record::Settle { id: MessageId(1) }]);
+    pair.tend(NOW);
+    assert_eq!((pair.files("segments"), pair.files("bodies")), (2, 1), "something in each lives");
+    commit(&mut pair, vec![Record::Settle { id: MessageId(2) }, Record::Settle { id: MessageId(4) }]);
+    pair.tend(NOW);
+    assert_eq!((pair.files("segments"), pair.files("bodies")), (1, 0));
+    commit(&mut pair, vec![Record::Settle { id: MessageId(3) }]);
+    pair.tend(NOW);
+    assert_eq!(pair.files("segments"), 1, "the one that is appended to stays");
+    for stray in ["drafts/7", "segments/99", "segments/x", "bodies/0000000000001", "bodies/x"] {
+        fs::write(pair.dir.path().join(stray), "left by a crash").unwrap();
+    }
+    pair.reopen();
+    pair.tend(NOW);
+    assert_eq!((pair.files("drafts"), pair.files("segments"), pair.files("bodies")), (0, 0, 0));
+}
+
+#[test]
+fn history_is_kept_for_a_week_and_in_tables_of_bounded_size() {
+    let mut pair = Pair::new();
+    let entry = |day: i64| {
+        let at = Wall(NOW.0 + day * 86_400_000);
+        let hop = "mx:a.example".parse().unwrap();
+        Record::Journal(JournalEntry {
+            message: Some(MessageId(1)),
+            hop,
+            at,
+            body: format!("{{\"day\":{day}}}"),
+        })
+    };
+    let days = [-8, -7, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0];
+    pair.commit(Batch { records: days.into_iter().map(entry).collect(), drafts: Vec::new() });
+    pair.tend(NOW);
+    pair.reopen();
+    let load = Load::JournalOfMessage { id: MessageId(1), limit: 100 };
+    let Loaded::Journal(entries) = pair.sqlite().load(&load).unwrap() else { panic!("journal") };
+    let kept: Vec<i64> = entries.iter().map(|entry| entry.at.day() - NOW.day()).collect();
+    assert_eq!(kept, [-7, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_eq!(pair.memory.load(&load).unwrap(), Loaded::Journal(entries));
+    pair.sqlite = None;
+    let db = rusqlite::Connection::open(pair.dir.path().join("spool.db")).unwrap();
+    let rows = |table: i64| {
+        db.query_row(&format!("SELECT count(*) FROM history_{table}"), [], |row| row.get::<_, i64>(0))
+    };
+    let tables: Vec<i64> = (1..20).filter_map(|table| rows(table).ok()).collect();
+    assert!(tables.len() > 3 && tables.iter().all(|rows| *rows <= 5), "{tables:?}");
 }

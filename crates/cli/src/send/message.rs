@@ -40,10 +40,9 @@ pub fn with_crlf(message: &[u8]) -> Vec<u8> {
 
 /// The message with Date, From and Message-ID, and with an empty line between its header section and its body.
 pub fn completed(message: &[u8], fill: &Fill<'_>) -> Vec<u8> {
-    let summary = header::summary(message);
     // What is only text, and happens to begin as a mailbox file does, has no header section.
-    let end = if message.starts_with(b"From ") { 0 } else { summary.end };
-    let body = if end == 0 && !message.starts_with(b"\r\n") { 0 } else { summary.body };
+    let only_text = message.starts_with(b"From ");
+    let summary = if only_text { header::Summary::default() } else { header::summary(message) };
     let mut added = String::new();
     if !summary.date {
         added.push_str(&format!("Date: {}\r\n", fill.now.rfc5322()));
@@ -57,9 +56,9 @@ pub fn completed(message: &[u8], fill: &Fill<'_>) -> Vec<u8> {
     }
     let mut whole = Vec::with_capacity(added.len() + message.len() + 2);
     whole.extend_from_slice(added.as_bytes());
-    whole.extend_from_slice(message.get(..end).unwrap_or_default());
+    whole.extend_from_slice(message.get(..summary.end).unwrap_or_default());
     whole.extend_from_slice(b"\r\n");
-    whole.extend_from_slice(message.get(body..).unwrap_or_default());
+    whole.extend_from_slice(message.get(summary.body..).unwrap_or_default());
     whole
 }
 

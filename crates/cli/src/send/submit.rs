@@ -140,6 +140,8 @@ impl<'a> Connection<'a> {
                 Some(ClientOutput::Done(results)) => return Turn::Done(results),
                 Some(ClientOutput::HostFailed(failure)) => return Turn::Failed(failure),
                 Some(ClientOutput::Close) => return Turn::Closed,
+                // A machine that waits for nobody has ended.
+                None if self.client.deadline().is_none() => return Turn::Closed,
                 None => self.listen(),
             }
         }
@@ -147,14 +149,10 @@ impl<'a> Connection<'a> {
 
     /// Waits for the server, or for the deadline.
     fn listen(&mut self) {
-        let Some(deadline) = self.client.deadline() else {
-            // The machine waits for nobody: it has ended.
-            return self.tell(ClientInput::Closed(None));
-        };
         // A socket's timeout of nothing would be none at all.
-        let wait = (deadline - self.now().mono).max(Duration::from_millis(1));
+        let wait = self.client.deadline().map(|deadline| (deadline - self.now().mono).max(Duration::from_millis(1)));
         let mut bytes = [0; 4096];
-        match self.stream.set_read_timeout(Some(wait)).and_then(|()| self.stream.read(&mut bytes)) {
+        match self.stream.set_read_timeout(wait).and_then(|()| self.stream.read(&mut bytes)) {
             Ok(0) => self.tell(ClientInput::Closed(None)),
             Ok(len) => self.tell(ClientInput::Bytes(bytes.get(..len).unwrap_or_default())),
             Err(error) => match error.kind() {

@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::contents::IN_ROW;
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::rows::{
     Counters, envelope_of_row, hop_of_row, hop_row_of_row, id_of_row, id_to_row, limit_to_row, pending_of_row,
 };
@@ -147,7 +147,7 @@ impl SqliteStore {
             let (due, id): (i64, i64) = (row.get(0)?, row.get(1)?);
             let recipients = self.recipients(id)?;
             let earliest = recipients.iter().filter(|one| one.hop == *hop).map(|one| one.due.0).min();
-            if earliest == Some(due)
+            if earliest.is_some()
                 && let Some(found) = self.message(id)?
             {
                 let content = self.handed_out(&found, &mut memory)?;
@@ -210,8 +210,12 @@ impl SqliteStore {
             return Ok(Content::Stored);
         }
         let len = usize::try_from(found.message.size).unwrap_or(usize::MAX);
-        let octets = self.content(found.id, 0, len)?;
-        Ok(octets.map_or(Content::Stored, |octets| Content::Memory(Arc::new(octets))))
+        match self.content(found.id, 0, len) {
+            Ok(octets) => Ok(octets.map_or(Content::Stored, |octets| Content::Memory(Arc::new(octets)))),
+            // A damaged one must not keep its page from being delivered. Who reads it by pieces is told.
+            Err(Fault::Other(_)) => Ok(Content::Stored),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn content(&self, id: i64, offset: u64, len: usize) -> Result<Option<Vec<u8>>> {

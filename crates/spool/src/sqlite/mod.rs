@@ -140,7 +140,9 @@ impl Store for SqliteStore {
     }
 
     fn load(&mut self, load: &Load) -> std::result::Result<Loaded, StoreError> {
-        self.guarded(|store| store.answer(load))
+        // A failed read leaves what is on disk as it was.
+        self.failed.clone().map_or(Ok(()), Err)?;
+        Ok(self.answer(load)?)
     }
 
     fn tend(&mut self, now: Wall) -> std::result::Result<(), StoreError> {

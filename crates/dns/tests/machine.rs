@@ -1,0 +1,178 @@
+//! The machine's own promises: one lookup for equal questions, bounds, no answer after a cancel, nothing that bytes can break.
+
+mod world;
+
+use postroad_dns::answer::{Answer, CauseKind, Question, Verdict};
+use postroad_dns::policy::Policy;
+use postroad_dns::resolver::{ConnId, Input, LookupId, Output, Resolver, SLOTS};
+use postroad_dns::settings::Settings;
+use postroad_mail::time::{Mono, Now, Wall};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+use world::{Behaviour, Message, Query, Sent, Tcp, World, rr};
+
+const SERVER: &str = "192.0.2.53:53";
+
+fn settings() -> Settings {
+    Settings { servers: vec![SERVER.parse().unwrap()], ..Settings::default() }
+}
+
+fn next_hop(domain: &str) -> Question {
+    Question::NextHop(domain.parse().unwrap())
+}
+
+/// A server that knows every domain: one MX host with one address.
+struct Obliging;
+
+impl Behaviour for Obliging {
+    fn reply(&mut self, query: &Query) -> Vec<Sent> {
+        let name = &query.name;
+        let answer = match query.qtype {
+            15 => vec![rr(&format!("{name} 300 IN MX 10 mx.{name}"))],
+            1 => vec![rr(&format!("{name} 300 IN A 198.51.100.1"))],
+            _ => Vec::new(),
+        };
+        let authority = if answer.is_empty() { vec![rr(&format!("{name} 300 IN SOA a. b. 300"))] } else { Vec::new() };
+        let message = Message { ra: true, answer, authority, ..Message::default() };
+        vec![Sent { bytes: message.encode(query), ..Sent::default() }]
+    }
+
+    fn tcp(&mut self, _server: SocketAddr) -> Tcp {
+        Tcp::Open
+    }
+}
+
+#[test]
+fn equal_questions_are_one_lookup() {
+    let mut world = World::new(settings(), 1, Obliging);
+    for _ in 0..100 {
+        world.ask(next_hop("a.example"), Policy::Adaptive);
+    }
+    world.pass(Duration::from_secs(1));
+    assert_eq!((world.found.len(), world.packets), (100, 3));
+    let serials: BTreeSet<u64> = world.found.values().map(|(answer, _)| answer.serial).collect();
+    assert_eq!(serials.len(), 1);
+    // Another policy may conclude otherwise, so it is another question; the record sets are the same.
+    world.find(next_hop("a.example"), Policy::TcpOnly);
+    assert_eq!(world.packets, 3);
+}
+
+#[test]
+fn nothing_is_answered_after_a_cancel() {
+    let mut world = World::new(settings(), 1, Obliging);
+    let first = world.ask(next_hop("a.example"), Policy::Adaptive);
+    let second = world.ask(next_hop("a.example"), Policy::Adaptive);
+    world.handle(Input::Cancel { id: LookupId(first) });
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.found.keys().copied().collect::<Vec<_>>(), [second]);
+    let third = world.ask(next_hop("b.example"), Policy::Adaptive);
+    world.handle(Input::Cancel { id: LookupId(third) });
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.found.len(), 1);
+    assert_eq!(world.resolver.deadline(), None, "no timer may outlive what it is for");
+}
+
+#[test]
+fn too_many_questions_are_refused_at_once() {
+    let mut world = World::new(settings(), 1, Obliging);
+    let ids: Vec<u64> = (0..10_001).map(|n| world.ask(next_hop(&format!("d{n}.example")), Policy::Adaptive)).collect();
+    assert_eq!(world.found.keys().copied().collect::<Vec<_>>(), ids[10_000..]);
+    let answer = &world.found[&ids[10_000]].0;
+    assert!(
+        matches!(&answer.verdict, Verdict::Unresolved(cause) if cause.kind == CauseKind::Busy && cause.dns_fault),
+        "{answer:?}"
+    );
+    world.pass(Duration::from_secs(5));
+    let good = world.found.values().filter(|(answer, _)| matches!(answer.verdict, Verdict::Hosts(_))).count();
+    assert_eq!(good, 10_000, "the others are answered");
+}
+
+#[test]
+fn many_questions_over_few_connections() {
+    let mut world = World::new(settings(), 1, Obliging);
+    for n in 0..1000 {
+        world.ask(next_hop(&format!("d{n}.example")), Policy::TcpOnly);
+    }
+    world.pass(Duration::from_secs(5));
+    assert!(world.found.values().all(|(answer, _)| matches!(answer.verdict, Verdict::Hosts(_))));
+    assert_eq!(world.found.len(), 1000);
+    assert_eq!(world.packets, 3000 + 16, "sixteen connections carry them all");
+}
+
+#[test]
+fn queries_cannot_be_guessed() {
+    let mut resolver = Resolver::new(settings(), [3; 32]);
+    let (mut ids, mut slots, mut cases) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for n in 0..200 {
+        let question = next_hop(&format!("longenough-{n:03}.example"));
+        resolver.handle(now(), Input::Find { id: LookupId(n), question, policy: Policy::Adaptive });
+        while let Some(output) = resolver.poll() {
+            if let Output::SendDatagram { slot, bytes, .. } = output {
+                ids.insert([bytes[0], bytes[1]]);
+                slots.insert(slot);
+                cases.insert(bytes[13..24].to_vec());
+            }
+        }
+    }
+    assert!(ids.len() > 190 && cases.len() > 150, "{} ids, {} cases", ids.len(), cases.len());
+    assert_eq!(slots.len(), usize::from(SLOTS));
+}
+
+#[test]
+fn answers_can_be_stored() {
+    let mut world = World::new(settings(), 1, Obliging);
+    let (answer, _) = world.find(next_hop("a.example"), Policy::Adaptive);
+    let value = serde_json::to_string(&*answer).unwrap();
+    let read: Answer = serde_json::from_str(&value).unwrap();
+    assert_eq!(read, Answer { expires: Mono::default(), ..(*answer).clone() });
+    assert_eq!(answer.trail.len(), 3);
+}
+
+fn now() -> Now {
+    Now { mono: Mono(1_000_000), wall: Wall(1_795_590_028_000) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Octets in place of a reply never panic, and never make a permanent verdict of a question that nobody answered.
+    #[test]
+    fn any_octets_will_do(
+        pieces in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..80)), 1..6),
+        policy in prop::sample::select(Policy::ALL.to_vec()),
+    ) {
+        let server: SocketAddr = SERVER.parse().unwrap();
+        let mut resolver = Resolver::new(settings(), [5; 32]);
+        resolver.handle(now(), Input::Find { id: LookupId(1), question: next_hop("a.example"), policy });
+        let (mut slot, mut header, mut conn) = (0, [0; 12], ConnId(0));
+        let mut queue: Vec<(u8, Vec<u8>)> = pieces;
+        for at in 0..200u64 {
+            while let Some(output) = resolver.poll() {
+                match output {
+                    Output::SendDatagram { slot: on, bytes, .. } => {
+                        slot = on;
+                        header.copy_from_slice(&bytes[..12]);
+                    }
+                    Output::Connect { conn: made, .. } => conn = made,
+                    Output::Send { bytes, .. } => header.copy_from_slice(&bytes[2..14]),
+                    _ => {}
+                }
+            }
+            let time = now().later(Duration::from_millis(at * 10));
+            let Some((how, octets)) = queue.pop() else { break };
+            // A right header lets the rest be read.
+            let whole = [&header[..2], &[0x81 | how & 2, 0x80], &header[4..6], &octets].concat();
+            let framed = [&(whole.len() as u16).to_be_bytes()[..], &whole].concat();
+            match how % 6 {
+                0 => resolver.handle(time, Input::Datagram { server, slot, bytes: octets }),
+                1 | 2 => resolver.handle(time, Input::Datagram { server, slot, bytes: whole }),
+                3 => resolver.handle(time, Input::Connected { conn }),
+                4 => resolver.handle(time, Input::Received { conn, bytes: framed }),
+                _ => resolver.handle(time, Input::Received { conn, bytes: octets }),
+            }
+        }
+        resolver.handle(now().later(Duration::from_secs(30)), Input::Tick);
+    }
+}
