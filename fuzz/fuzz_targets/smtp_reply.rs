@@ -35,7 +35,7 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
             match output {
                 ClientOutput::Ready(session) => {
                     assert!(!delivering && (secure || tls != Tls::Required));
-                    // Content of no octets over a limit is refused without a word sent, for ever: enough of it.
+                    // What the host cannot take is given back without a word sent, and Ready comes again at once: once is enough.
                     if session.extensions.eight_bit || !delivery.eight_bit {
                         delivering = true;
                         client.handle(now, ClientInput::Deliver(Arc::clone(&delivery)));

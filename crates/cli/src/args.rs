@@ -331,7 +331,9 @@ mod tests {
     fn examples(text: &str) -> Vec<String> {
         let lines = text.lines().map(|line| line.trim().trim_start_matches("$ "));
         let commands = lines.filter(|line| line.starts_with("postroad "));
-        commands.map(|line| line.split(['|', '<', '#', '&']).next().unwrap_or_default().trim().to_owned()).collect()
+        commands
+            .map(|line| line.split(['|', '<', '#', '&']).next().unwrap_or_default().trim().to_owned())
+            .collect()
     }
 
     fn helps(command: &clap::Command, found: &mut Vec<String>) {
@@ -412,6 +414,9 @@ mod tests {
         assert_eq!((usual.from_header, usual.sender), (true, Some(Mailbox::Null)));
         let cron = send("postroad send -i -fcron root a@b.example");
         assert_eq!(cron.sender, Some(Mailbox::Local("cron".into())));
-        assert_eq!(cron.recipients, [Mailbox::Local("root".into()), Mailbox::Whole("a@b.example".parse().unwrap())]);
+        assert_eq!(
+            cron.recipients,
+            [Mailbox::Local("root".into()), Mailbox::Whole("a@b.example".parse().unwrap())]
+        );
     }
 }

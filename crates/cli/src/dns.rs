@@ -41,7 +41,12 @@ fn lines(answer: &Answer) -> Vec<Line> {
         let refused = Settings::fresh(Path::new(""), "").next_hop_refused;
         for host in hosts {
             let addresses: Vec<String> = host.addresses.iter().map(|ip| address(*ip, &refused)).collect();
-            lines.push(Line::plain(format!("  {:>5} {}  {}", host.preference, host.name, addresses.join(", "))));
+            lines.push(Line::plain(format!(
+                "  {:>5} {}  {}",
+                host.preference,
+                host.name,
+                addresses.join(", ")
+            )));
         }
     }
     lines.extend(answer.records.iter().map(|record| Line::plain(format!("  {record}"))));
@@ -67,9 +72,14 @@ fn verdict(answer: &Answer) -> Line {
     match &answer.verdict {
         Verdict::Hosts(hosts) => {
             let implicit = if answer.implicit { ", the domain itself: it has no MX record" } else { "" };
-            good(format!("{}{implicit}. Mail goes there in this order.", crate::queue::counted(hosts.len() as u64, "host")))
+            good(format!(
+                "{}{implicit}. Mail goes there in this order.",
+                crate::queue::counted(hosts.len() as u64, "host")
+            ))
         }
-        Verdict::NoSuchDomain if matches!(answer.question, Question::Records(..)) => bad("no such name.".into()),
+        Verdict::NoSuchDomain if matches!(answer.question, Question::Records(..)) => {
+            bad("no such name.".into())
+        }
         Verdict::NoSuchDomain => bad("no such domain. Mail is returned, 5.1.2.".into()),
         Verdict::NoMailService => {
             bad("takes no mail, as its null MX says (RFC 7505). Mail is returned, 5.1.10.".into())
@@ -81,7 +91,9 @@ fn verdict(answer: &Answer) -> Line {
         Verdict::Unresolved(cause) => {
             let fate = match (&answer.question, cause.dns_fault) {
                 (Question::Records(..), _) => "",
-                (_, true) => " Mail waits, and is tried again soon; the wait does not count towards its expiry.",
+                (_, true) => {
+                    " Mail waits, and is tried again soon; the wait does not count towards its expiry."
+                }
                 (_, false) => " Mail waits, and is tried again.",
             };
             let stop = if cause.text.ends_with('.') { "" } else { "." };
@@ -93,7 +105,9 @@ fn verdict(answer: &Answer) -> Line {
 fn provenance(answer: &Answer) -> Option<&'static str> {
     match answer.provenance {
         Provenance::Complete => None,
-        Provenance::Partial => Some("  Part of it only: answers were truncated, and what arrived of them is used."),
+        Provenance::Partial => {
+            Some("  Part of it only: answers were truncated, and what arrived of them is used.")
+        }
         Provenance::Stale => Some("  Expired data: no server answered, and what was known before is used."),
     }
 }
@@ -182,7 +196,11 @@ mod tests {
             Verdict::NoMailService,
             "big.example: takes no mail, as its null MX says (RFC 7505). Mail is returned, 5.1.10.",
         );
-        let cause = Cause { text: "192.0.2.53 over TCP: refused".into(), dns_fault: true, kind: CauseKind::Truncated };
+        let cause = Cause {
+            text: "192.0.2.53 over TCP: refused".into(),
+            dns_fault: true,
+            kind: CauseKind::Truncated,
+        };
         check(
             Verdict::Unresolved(cause),
             "big.example: unresolved: 192.0.2.53 over TCP: refused. Mail waits, and is tried again soon; the wait does not count \

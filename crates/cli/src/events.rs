@@ -33,7 +33,8 @@ const ERROR: &str = "Error";
 
 fn lines(event: &EventRow) -> Vec<Line> {
     let at = to_second(event.at);
-    let mut text = format!("{at}  {:<11}  {:>5}  {:<13}  {}", event.severity, event.number, event.category, event.text);
+    let mut text =
+        format!("{at}  {:<11}  {:>5}  {:<13}  {}", event.severity, event.number, event.category, event.text);
     if event.count > 1 {
         text.push_str(&format!(" ({})", counted(event.count, "time")));
     }

@@ -29,7 +29,11 @@ fn lines(explanation: &Explanation) -> Vec<Line> {
     for step in steps {
         let mut text = step.text.iter();
         let first = text.next().map_or("", String::as_str);
-        lines.push(Line::plain(format!("{}  {first}{}", clock(step.at), about(step, &explanation.subject, one_hop))));
+        lines.push(Line::plain(format!(
+            "{}  {first}{}",
+            clock(step.at),
+            about(step, &explanation.subject, one_hop)
+        )));
         lines.extend(text.map(|detail| Line::plain(format!("{INDENT}{detail}"))));
     }
     if !explanation.standing.is_empty() {
@@ -64,7 +68,12 @@ mod tests {
 
     fn step(id: bool, hop: &str, text: &[&str]) -> Step {
         let id = id.then(|| MessageId::first_at(AT));
-        Step { at: AT, id, hop: hop.parse().unwrap(), text: text.iter().map(|text| (*text).to_owned()).collect() }
+        Step {
+            at: AT,
+            id,
+            hop: hop.parse().unwrap(),
+            text: text.iter().map(|text| (*text).to_owned()).collect(),
+        }
     }
 
     fn check(subject: &str, steps: Vec<Step>, standing: &[&str], expected: &[&str]) {
@@ -79,7 +88,11 @@ mod tests {
         check(
             "1M88R2YTV0000",
             vec![
-                step(false, "mx:big.example", &["waits for DNS", "UDP 192.0.2.53:53 MX big.example: truncated"]),
+                step(
+                    false,
+                    "mx:big.example",
+                    &["waits for DNS", "UDP 192.0.2.53:53 MX big.example: truncated"],
+                ),
                 step(true, "mx:big.example", &["delivered"]),
             ],
             &["It is delivered."],
@@ -110,6 +123,11 @@ mod tests {
 
     #[test]
     fn of_nothing() {
-        check("big.example", Vec::new(), &["Nothing waits."], &["big.example", "Nothing was tried.", "", "Nothing waits."]);
+        check(
+            "big.example",
+            Vec::new(),
+            &["Nothing waits."],
+            &["big.example", "Nothing was tried.", "", "Nothing waits."],
+        );
     }
 }

@@ -78,7 +78,8 @@ pub fn explanation(item: Item) -> Option<Explanation> {
 
 /// The service answered with something that was not asked for.
 pub fn stranger() -> Trouble {
-    let what = "the service answered something else than was asked. Use the postroad program that the service runs.";
+    let what =
+        "the service answered something else than was asked. Use the postroad program that the service runs.";
     Trouble::Says(TRY_LATER, what.into())
 }
 

@@ -131,7 +131,9 @@ impl Table {
         }
         let taken = text.chars().count();
         match self.columns {
-            Some(columns) => text.push_str(&fitted(cause, columns.saturating_sub(taken).max(CAUSE_WIDTH_MIN))),
+            Some(columns) => {
+                text.push_str(&fitted(cause, columns.saturating_sub(taken).max(CAUSE_WIDTH_MIN)))
+            }
             None => text.push_str(cause),
         }
         text.trim_end().to_owned()
@@ -141,9 +143,9 @@ impl Table {
 fn show(data: &Path, id: MessageId, now: Wall, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
     let mut rows = Vec::new();
     glue::ask(data, &Request::QueueShow { id }, &mut |item| {
-            rows.push(row(item)?);
-            Ok(())
-        })?;
+        rows.push(row(item)?);
+        Ok(())
+    })?;
     if screen.json {
         rows.iter().try_for_each(|row| screen.object(row))?;
     } else {
@@ -193,7 +195,8 @@ enum Change {
 }
 
 fn change(data: &Path, change: Change, which: Which, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
-    let which = if which.all { postroad_control::Which::All } else { postroad_control::Which::Ids(which.ids) };
+    let which =
+        if which.all { postroad_control::Which::All } else { postroad_control::Which::Ids(which.ids) };
     let request = match change {
         Change::Retry => Request::QueueRetry { which },
         Change::Delete => Request::QueueDelete { which },
@@ -219,7 +222,9 @@ fn changed(change: Change, done: &Done) -> Vec<Line> {
     let mut lines = vec![Line::plain(format!("{did}: {}.", counted(done.done, "message")))];
     lines.extend(done.missing.iter().map(|id| Line::bad(format!("{id} is not in the queue."))));
     lines.extend(
-        done.busy.iter().map(|id| Line::bad(format!("{id} is being delivered at this moment and was left alone."))),
+        done.busy
+            .iter()
+            .map(|id| Line::bad(format!("{id} is being delivered at this moment and was left alone."))),
     );
     lines
 }

@@ -106,11 +106,6 @@ impl<'a> Screen<'a> {
         writeln!(self.out)
     }
 
-    /// The writer itself, for what is known to be fit for a terminal.
-    pub fn raw(&mut self) -> &mut dyn Write {
-        &mut *self.out
-    }
-
     /// Hands over what is still held.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()

@@ -61,7 +61,8 @@ pub fn run(data: &Path, send: Send, now: Wall, screen: &mut Screen<'_>) -> Resul
     let message = message::with_crlf(&content);
     let recipients = recipients(&send, &message, &host)?;
     let user = qualified(&Mailbox::from_str(&person::user()).unwrap_or(Mailbox::Null), &host);
-    let user = user.or_else(|| local("nobody", &host)).ok_or_else(|| Trouble::usage("the user has no address."))?;
+    let user =
+        user.or_else(|| local("nobody", &host)).ok_or_else(|| Trouble::usage("the user has no address."))?;
     let sender = match send.sender {
         None => ReversePath::Address(user.clone()),
         Some(mailbox) => qualified(&mailbox, &host).map_or(ReversePath::Null, ReversePath::Address),
@@ -69,9 +70,9 @@ pub fn run(data: &Path, send: Send, now: Wall, screen: &mut Screen<'_>) -> Resul
     let message = if send.from_header { header::without_bcc(&message) } else { message };
     let fill = Fill { from: sender.address().unwrap_or(&user), host: &host, now };
     let message = message::completed(&message, &fill);
-    let server = send.server.or_else(|| {
-        glue::binding(data).map(|at| Server { host: at.ip().to_string(), port: at.port() })
-    });
+    let server = send
+        .server
+        .or_else(|| glue::binding(data).map(|at| Server { host: at.ip().to_string(), port: at.port() }));
     let server = server.unwrap_or_else(|| Server { host: USUAL.0.to_owned(), port: USUAL.1 });
     let transactions = submit(&server, Submission { sender, recipients, content: &message })?;
     tell(&Report::of(transactions), screen)
@@ -79,14 +80,17 @@ pub fn run(data: &Path, send: Send, now: Wall, screen: &mut Screen<'_>) -> Resul
 
 fn read(file: Option<&Path>) -> Result<Vec<u8>, Trouble> {
     let mut content = Vec::new();
-    let read_all = |from: &mut dyn Read, content: &mut Vec<u8>| from.take(MESSAGE_MAX + 1).read_to_end(content);
+    let read_all =
+        |from: &mut dyn Read, content: &mut Vec<u8>| from.take(MESSAGE_MAX + 1).read_to_end(content);
     let read = match file {
         Some(path) => File::open(path).and_then(|mut file| read_all(&mut file, &mut content)),
         None => read_all(&mut io::stdin().lock(), &mut content),
     };
     let name = file.map_or_else(|| "standard input".into(), |path| path.display().to_string());
     match read {
-        Err(error) => Err(Trouble::usage(format!("{name} cannot be read: {error}. Name a file that can be."))),
+        Err(error) => {
+            Err(Trouble::usage(format!("{name} cannot be read: {error}. Name a file that can be.")))
+        }
         Ok(len) if len as u64 > MESSAGE_MAX => {
             Err(Trouble::usage(format!("{name} has more than 64 MiB. Send it by other means.")))
         }
@@ -132,14 +136,18 @@ fn local(name: &str, host: &Domain) -> Option<Address> {
 fn submit(server: &Server, submission: Submission<'_>) -> Result<Vec<Transaction>, Trouble> {
     let Server { host, port } = server;
     let nobody = |why: &io::Error| {
-        let what = format!("no server takes mail at {host} port {port}: {why}. Start one with `postroad serve`, or name another with --server.");
+        let what = format!(
+            "no server takes mail at {host} port {port}: {why}. Start one with `postroad serve`, or name another with --server."
+        );
         Trouble::Says(UNAVAILABLE, what)
     };
     let addresses = (host.as_str(), *port).to_socket_addrs().map_err(|error| nobody(&error))?;
     let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return submit::submit(stream, submission).map_err(|failure| unusable(server, &failure)),
+            Ok(stream) => {
+                return submit::submit(stream, submission).map_err(|failure| unusable(server, &failure));
+            }
             Err(error) => refused = error,
         }
     }
@@ -148,16 +156,17 @@ fn submit(server: &Server, submission: Submission<'_>) -> Result<Vec<Transaction
 
 /// A server that could not be talked to.
 fn unusable(server: &Server, failure: &HostFailure) -> Trouble {
-    let later = matches!(
-        failure.kind,
-        HostFault::GreetingDeferred | HostFault::Unavailable | HostFault::Timeout
-    );
+    let later =
+        matches!(failure.kind, HostFault::GreetingDeferred | HostFault::Unavailable | HostFault::Timeout);
     let Server { host, port } = server;
     let (status, remedy) = match later {
         true => (TRY_LATER, "Send it again later."),
         false => (UNAVAILABLE, "Name another server with --server."),
     };
-    Trouble::Says(status, format!("the server at {host} port {port} takes no mail: {}. {remedy}", failure.text))
+    Trouble::Says(
+        status,
+        format!("the server at {host} port {port} takes no mail: {}. {remedy}", failure.text),
+    )
 }
 
 /// What became of a message, for programs.
@@ -198,9 +207,10 @@ impl Report {
                     RecipientResult::Refused { reply, .. } => (&mut report.refused, reply.to_string()),
                     RecipientResult::Deferred { reply, .. } => (&mut report.deferred, reply.to_string()),
                     RecipientResult::Lost(failure) => (&mut report.deferred, failure.text),
-                    RecipientResult::EightBitNotOffered => {
-                        (&mut report.refused, "the server takes 7-bit text only, and the message has other octets".into())
-                    }
+                    RecipientResult::EightBitNotOffered => (
+                        &mut report.refused,
+                        "the server takes 7-bit text only, and the message has other octets".into(),
+                    ),
                 };
                 list.push(NotAccepted { recipient, reply });
             }
@@ -223,7 +233,10 @@ impl Report {
             format!("{recipient} was refused: {}. Nothing was queued for it.\n", reply.trim_end_matches('.'))
         });
         let deferred = self.deferred.iter().map(|NotAccepted { recipient, reply }| {
-            format!("{recipient} was not accepted yet: {}. Send it again later.\n", reply.trim_end_matches('.'))
+            format!(
+                "{recipient} was not accepted yet: {}. Send it again later.\n",
+                reply.trim_end_matches('.')
+            )
         });
         refused.chain(deferred).collect()
     }
@@ -267,7 +280,11 @@ mod tests {
 
     /// A server for one connection. It answers `script`'s replies in turn to RCPT; takes what it is told after DATA; gives all
     /// that it heard, content included.
-    fn server(greeting: &'static str, to_rcpt: &'static [&'static str], to_dot: &'static str) -> (String, JoinHandle<String>) {
+    fn server(
+        greeting: &'static str,
+        to_rcpt: &'static [&'static str],
+        to_dot: &'static str,
+    ) -> (String, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let thread = std::thread::spawn(move || {
@@ -340,16 +357,21 @@ mod tests {
         assert_eq!(sent(&line, message), ok());
         let heard = heard.join().unwrap();
         let envelope: Vec<&str> = heard.lines().skip(1).take(4).collect();
-        let expected = ["MAIL FROM:<>", "RCPT TO:<e@f.example>", "RCPT TO:<a@b.example>", "RCPT TO:<c@d.example>"];
+        let expected =
+            ["MAIL FROM:<>", "RCPT TO:<e@f.example>", "RCPT TO:<a@b.example>", "RCPT TO:<c@d.example>"];
         assert_eq!(envelope, expected);
         assert!(!heard.contains("Bcc") && heard.contains("Cc: C"), "{heard}");
     }
 
     #[test]
     fn too_many_recipients_make_two_messages() {
-        let (address, heard) =
-            server("220 fake", &["250 ok", "250 ok", "452 4.5.3 too many"], "250 2.0.0 Ok queued as 1M88R2YTV0000");
-        let line = format!("postroad send --server {address} --file FILE a@b.example c@b.example d@b.example");
+        let (address, heard) = server(
+            "220 fake",
+            &["250 ok", "250 ok", "452 4.5.3 too many"],
+            "250 2.0.0 Ok queued as 1M88R2YTV0000",
+        );
+        let line =
+            format!("postroad send --server {address} --file FILE a@b.example c@b.example d@b.example");
         assert_eq!(sent(&line, "x"), (format!("{ID}\n{ID}\n"), DONE, String::new()));
         assert_eq!(heard.join().unwrap().matches("RCPT TO:<d@b.example>").count(), 2);
     }

@@ -35,7 +35,9 @@ fn lines(status: &Status, now: Wall) -> Vec<Line> {
     }
     lines.push(match status.store_up {
         true => Line::plain("  store        takes writes"),
-        false => Line::bad("  store        failed: mail is refused with a temporary error until it works again"),
+        false => {
+            Line::bad("  store        failed: mail is refused with a temporary error until it works again")
+        }
     });
     lines.push(Line::plain(format!("  queue        {}", counted(status.messages, "message"))));
     lines.push(Line::plain(format!("  connections  {} in, {} out", status.inbound, status.outbound)));

@@ -75,7 +75,14 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// Keeps what was said, and returns it with its end. `ttl` in seconds, as the message had it.
-    pub(crate) fn keep(&mut self, now: Mono, key: Key, kept: Kept, ttl: u32, trail: Arc<[Exchange]>) -> Entry {
+    pub(crate) fn keep(
+        &mut self,
+        now: Mono,
+        key: Key,
+        kept: Kept,
+        ttl: u32,
+        trail: Arc<[Exchange]>,
+    ) -> Entry {
         let longest = if matches!(kept, Kept::Set(_)) { POSITIVE_MAX } else { NEGATIVE_MAX };
         let expires = now + Duration::from_secs(ttl.into()).min(longest);
         let entry = Entry { kept, expires, trail };

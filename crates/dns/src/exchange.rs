@@ -129,7 +129,11 @@ impl Exchange {
             line.push_str(&format!(" ({})", rcode_name(code)));
         }
         match self.outcome {
-            ExchangeOutcome::Answered => line.push_str(&format!(", {} record{}", self.answers, if self.answers == 1 { "" } else { "s" })),
+            ExchangeOutcome::Answered => line.push_str(&format!(
+                ", {} record{}",
+                self.answers,
+                if self.answers == 1 { "" } else { "s" }
+            )),
             ExchangeOutcome::Truncated => line.push_str(&format!(", {} of ? records", self.answers)),
             _ => {}
         }
@@ -237,7 +241,8 @@ mod tests {
             ..truncated.clone()
         };
         check(refused, "TCP 127.0.0.1:5300 MX big.example: connection refused, 0.4 ms");
-        let failed = Exchange { rcode: Some(2), outcome: ExchangeOutcome::ServerFailure, edns: None, ..truncated };
+        let failed =
+            Exchange { rcode: Some(2), outcome: ExchangeOutcome::ServerFailure, edns: None, ..truncated };
         check(
             failed,
             "UDP 127.0.0.1:5300 MX big.example no EDNS: server failure (SERVFAIL), 40 -> 54 octets, 0.4 ms",

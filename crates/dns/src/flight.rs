@@ -76,7 +76,12 @@ impl Step {
 
 impl Flight {
     /// The exchange that it came to.
-    pub(crate) fn exchange(&self, now: Mono, outcome: ExchangeOutcome, reply: Option<(&Reply, usize)>) -> Exchange {
+    pub(crate) fn exchange(
+        &self,
+        now: Mono,
+        outcome: ExchangeOutcome,
+        reply: Option<(&Reply, usize)>,
+    ) -> Exchange {
         Exchange {
             server: self.step.server,
             transport: self.step.transport(),
@@ -106,7 +111,11 @@ impl Resolver {
     pub(crate) fn launch(&mut self, ask: Ask<'_>) -> Option<u64> {
         let Ask { owner, step, name, rtype, aliases, wait } = ask;
         let (slot, id) = self.free_id(step)?;
-        let case = if step.cased { u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64()) } else { 0 };
+        let case = if step.cased {
+            u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64())
+        } else {
+            0
+        };
         let bytes = wire::query(name, rtype, Form { id, edns: step.edns, case })?;
         let question = wire::cased(name, case);
         let number = self.number();
@@ -242,9 +251,13 @@ impl Resolver {
         match owner {
             Owner::Lookup(lookup) => {
                 match rung {
-                    Rung::Udp => self.strike(server, Transport::Udp, Strike::Silence, ExchangeOutcome::TimedOut),
+                    Rung::Udp => {
+                        self.strike(server, Transport::Udp, Strike::Silence, ExchangeOutcome::TimedOut)
+                    }
                     // Only the large answer is missing: its fragments were lost.
-                    Rung::Large => self.servers.get_mut(server).into_iter().for_each(|s| s.note_loses_large(now)),
+                    Rung::Large => {
+                        self.servers.get_mut(server).into_iter().for_each(|s| s.note_loses_large(now))
+                    }
                     Rung::Plain | Rung::Tcp => {}
                 }
                 self.lookup_silent(lookup, number, exchange);

@@ -261,9 +261,7 @@ impl Pick<'_> {
     /// Each line only if those before it gave no answer.
     fn adaptive(&self) -> Option<Step> {
         let truncated = self.ladder.truncated();
-        let ask = |s: &Standing| {
-            self.tcp_after_udp(s).or_else(|| self.fresh_udp(s).filter(|_| !truncated))
-        };
+        let ask = |s: &Standing| self.tcp_after_udp(s).or_else(|| self.fresh_udp(s).filter(|_| !truncated));
         if let Some(step) = self.each(ask) {
             return Some(step);
         }
@@ -374,7 +372,8 @@ impl Pick<'_> {
             && matches!(standing.udp, Mark::Truncated | Mark::Fresh)
             && self.may(standing, Transport::Udp);
         // In adaptive the parts of one server will do, once it was asked as often as is of use.
-        let enough = self.usable && standing.plains == 0 && self.ladder.standings.iter().any(|s| s.plains > 0);
+        let enough =
+            self.usable && standing.plains == 0 && self.ladder.standings.iter().any(|s| s.plains > 0);
         (wanted && !enough).then(|| self.udp_step(standing, Rung::Plain))
     }
 }

@@ -7,9 +7,9 @@ use crate::fact::Fact;
 use crate::flight::{Ask, Heard, Owner};
 use crate::ladder::{Ladder, Mark, Next, Rung, Standing, Step};
 use crate::name::Name;
+use crate::nexthop::Need;
 use crate::policy::Policy;
 use crate::resolver::{Output, Resolver};
-use crate::nexthop::Need;
 use crate::timers::Timer;
 use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, Reply};
 use crate::worth::Worth;
@@ -143,11 +143,17 @@ impl Resolver {
             echo = (other_way && !first.proof).then_some(first.witness.0);
         }
         let mut standings: Vec<Standing> = order.into_iter().map(Standing::new).collect();
-        standings.extend(echo.map(|server| Standing { udp: Mark::Doubtful, uncased: true, ..Standing::new(server) }));
+        standings.extend(echo.map(|server| Standing {
+            udp: Mark::Doubtful,
+            uncased: true,
+            ..Standing::new(server)
+        }));
         Ladder {
             policy: key.policy,
             standings,
-            parts_allowed: key.mail && key.confirm.is_none() && [MX_TYPE, A_TYPE, AAAA_TYPE].contains(&key.rtype),
+            parts_allowed: key.mail
+                && key.confirm.is_none()
+                && [MX_TYPE, A_TYPE, AAAA_TYPE].contains(&key.rtype),
             confirming: key.confirm.is_some(),
         }
     }
@@ -170,7 +176,8 @@ impl Resolver {
 
     /// An expired record set, where it may be used: under adaptive after any failure, else only if nobody answered at all.
     pub(crate) fn stale(&self, key: &LookupKey, cause: &Cause) -> Option<Resolved> {
-        let allowed = key.policy == Policy::Adaptive || matches!(cause.kind, CauseKind::Unreachable | CauseKind::NoServer);
+        let allowed = key.policy == Policy::Adaptive
+            || matches!(cause.kind, CauseKind::Unreachable | CauseKind::NoServer);
         let entry = self.cache.stale(self.now.mono, &(key.name.clone(), key.rtype)).filter(|_| allowed)?;
         let expires = self.now.mono + STALE_TTL;
         Some(Resolved { provenance: Provenance::Stale, expires, ..Resolved::from(entry.clone()) })
@@ -208,7 +215,8 @@ impl Resolver {
         let sends = if step.rung == Rung::Udp { sends } else { 0 };
         let wait = self.servers.get(step.server).map_or(first, |server| server.wait(first, sends));
         let (name, rtype, aliases) = (lookup.name.clone(), lookup.key.rtype, lookup.aliases);
-        let flight = self.launch(Ask { owner: Owner::Lookup(number), step, name: &name, rtype, aliases, wait });
+        let flight =
+            self.launch(Ask { owner: Owner::Lookup(number), step, name: &name, rtype, aliases, wait });
         let Some(lookup) = self.lookups.get_mut(&number) else {
             return true;
         };
@@ -235,12 +243,16 @@ impl Resolver {
         self.remember_manners(number, step, worth);
         match worth {
             Worth::Set => return self.answered(number, reply),
-            Worth::Absent { no_name, ttl } => return self.absent(number, by, no_name, ttl.map(|ttl| ttl.min(reply.ttl))),
+            Worth::Absent { no_name, ttl } => {
+                return self.absent(number, by, no_name, ttl.map(|ttl| ttl.min(reply.ttl)));
+            }
             Worth::Alias => return self.follow(number, reply),
             Worth::AliasLoop => return self.fail(number, CauseKind::AliasLoop),
             Worth::Truncated => self.truncated(number, step, reply),
             Worth::WrongCase => self.mark(number, step, Mark::Doubtful),
-            Worth::Failed(ExchangeOutcome::Malformed) if step.rung == Rung::Udp => self.mark(number, step, Mark::Doubtful),
+            Worth::Failed(ExchangeOutcome::Malformed) if step.rung == Rung::Udp => {
+                self.mark(number, step, Mark::Doubtful)
+            }
             Worth::NoEdns => self.edns_refused(number, step),
             Worth::Failed(_) | Worth::Ignored => self.mark(number, step, Mark::Failed),
         }
@@ -255,11 +267,14 @@ impl Resolver {
 
     /// What this lookup shows about its server beyond the one reply.
     fn remember_manners(&mut self, number: u64, step: Step, worth: Worth) {
-        let Some(standing) = self.lookups.get_mut(&number).and_then(|lookup| lookup.ladder.standing_mut(step.server)) else {
+        let Some(standing) =
+            self.lookups.get_mut(&number).and_then(|lookup| lookup.ladder.standing_mut(step.server))
+        else {
             return;
         };
         let good = matches!(worth, Worth::Set | Worth::Absent { .. } | Worth::Alias);
-        let Some(server) = self.servers.get_mut(step.server).filter(|_| good && step.rung == Rung::Udp) else {
+        let Some(server) = self.servers.get_mut(step.server).filter(|_| good && step.rung == Rung::Udp)
+        else {
             return;
         };
         if step.edns.is_none() && !server.without_edns(self.now.mono) {
@@ -271,7 +286,8 @@ impl Resolver {
     }
 
     fn edns_refused(&mut self, number: u64, step: Step) {
-        let standing = self.lookups.get_mut(&number).and_then(|lookup| lookup.ladder.standing_mut(step.server));
+        let standing =
+            self.lookups.get_mut(&number).and_then(|lookup| lookup.ladder.standing_mut(step.server));
         if let Some(standing) = standing {
             match step.rung {
                 Rung::Udp if !standing.edns_refused => {
@@ -323,7 +339,13 @@ impl Resolver {
     }
 
     /// A flight was lost.
-    pub(crate) fn lookup_failed_flight(&mut self, number: u64, flight: u64, step: Step, exchange: Option<Exchange>) {
+    pub(crate) fn lookup_failed_flight(
+        &mut self,
+        number: u64,
+        flight: u64,
+        step: Step,
+        exchange: Option<Exchange>,
+    ) {
         let Some(lookup) = self.lookups.get_mut(&number) else {
             return;
         };
@@ -538,7 +560,9 @@ impl Resolver {
         let parts_allowed = lookup.ladder.parts_allowed;
         let mut told = Vec::new();
         for standing in &mut lookup.ladder.standings {
-            if standing.truncated_to_the_end(parts_allowed) && !std::mem::replace(&mut standing.unusable_told, true) {
+            if standing.truncated_to_the_end(parts_allowed)
+                && !std::mem::replace(&mut standing.unusable_told, true)
+            {
                 told.push(standing.server);
             }
         }
@@ -622,7 +646,9 @@ impl Lookup {
             CauseKind::NoServer => format!("no DNS server to ask for {asked}"),
             CauseKind::AliasLoop => format!("the aliases of {asked} do not end"),
             CauseKind::Unconfirmed => {
-                format!("that {asked} does not exist was said once and without proof, and is not believed yet; {seen}")
+                format!(
+                    "that {asked} does not exist was said once and without proof, and is not believed yet; {seen}"
+                )
             }
             _ => format!("no usable answer for {asked}: {seen}"),
         }
@@ -635,7 +661,13 @@ impl From<Entry> for Resolved {
             Kept::Set(set) => Said::Set(set),
             Kept::Absent(absent) => Said::Absent(absent),
         };
-        Self { said, provenance: Provenance::Complete, expires: entry.expires, trail: entry.trail, cached: false }
+        Self {
+            said,
+            provenance: Provenance::Complete,
+            expires: entry.expires,
+            trail: entry.trail,
+            cached: false,
+        }
     }
 }
 
@@ -650,5 +682,9 @@ pub(crate) fn failed(now: Mono, cause: Cause) -> Resolved {
 
 /// There is no room for another lookup.
 pub(crate) fn busy() -> Cause {
-    Cause { text: "resolver busy: too many lookups at once".to_owned(), dns_fault: true, kind: CauseKind::Busy }
+    Cause {
+        text: "resolver busy: too many lookups at once".to_owned(),
+        dns_fault: true,
+        kind: CauseKind::Busy,
+    }
 }

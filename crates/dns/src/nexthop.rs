@@ -105,7 +105,8 @@ pub(crate) fn exchangers(set: &[Data], mut shuffle: impl FnMut() -> u32) -> Vec<
         .iter()
         .filter_map(|data| match data {
             Data::Mx { preference, host } if !host.is_root() => {
-                let exchanger = Exchanger { preference: *preference, name: host.clone(), domain: host.domain() };
+                let exchanger =
+                    Exchanger { preference: *preference, name: host.clone(), domain: host.domain() };
                 Some((*preference, shuffle(), exchanger))
             }
             Data::Mx { .. } | Data::Address(_) | Data::Text(_) => None,
@@ -153,7 +154,11 @@ impl Judge<'_> {
             HostState::Unknown(needs) => Decision::Needs(needs),
             HostState::Usable(addresses) => {
                 let host = MailHost { name: domain.clone(), preference: 0, addresses };
-                Decision::Is(Conclusion { verdict: Verdict::Hosts(vec![host]), implicit, records: Vec::new() })
+                Decision::Is(Conclusion {
+                    verdict: Verdict::Hosts(vec![host]),
+                    implicit,
+                    records: Vec::new(),
+                })
             }
             HostState::Ourselves => is(Verdict::LoopsBack),
             HostState::Refused => unresolved(self.refused(&name)),
@@ -172,7 +177,11 @@ impl Judge<'_> {
         if order.is_empty() {
             // A single null MX says that the domain takes no mail; several say nothing that the standard knows.
             let verdict = if set.len() == 1 { Verdict::NoMailService } else { Verdict::NoHost };
-            return if provenance == Provenance::Complete { is(verdict) } else { unresolved(doubtful(domain)) };
+            return if provenance == Provenance::Complete {
+                is(verdict)
+            } else {
+                unresolved(doubtful(domain))
+            };
         }
         let mut reading = Reading::default();
         for (at, exchanger) in order.iter().enumerate().take(EXCHANGERS_MAX) {
@@ -243,7 +252,9 @@ impl Judge<'_> {
         }
         if reading.ours.is_some() {
             return unresolved(Cause {
-                text: format!("the MX hosts of {domain} that are better than ourselves have no address to deliver to"),
+                text: format!(
+                    "the MX hosts of {domain} that are better than ourselves have no address to deliver to"
+                ),
                 dns_fault: false,
                 kind: CauseKind::BetterHostsUnreachable,
             });
@@ -264,9 +275,13 @@ impl Judge<'_> {
             match self.seen(name, rtype) {
                 Seen::Unknown(need) => needs.push(need),
                 // `::ffff:127.0.0.1` is 127.0.0.1, and is judged as that.
-                Seen::Set(set, _) => all.extend(addresses(set).map(|ip| ip.to_canonical()).take(ADDRESSES_MAX)),
+                Seen::Set(set, _) => {
+                    all.extend(addresses(set).map(|ip| ip.to_canonical()))
+                }
                 Seen::Failed(cause) => failed = failed.or(Some(cause.clone())),
-                Seen::Absent(absent) if !absent.confirmed => unconfirmed.push(Need::new(name, rtype).confirmed()),
+                Seen::Absent(absent) if !absent.confirmed => {
+                    unconfirmed.push(Need::new(name, rtype).confirmed())
+                }
                 Seen::Absent(_) => {}
             }
         }
@@ -274,7 +289,9 @@ impl Judge<'_> {
             return HostState::Unknown(needs);
         }
         let port = self.settings.remote_port;
-        if all.iter().any(|ip| self.settings.own.iter().any(|own| own.ip().to_canonical() == *ip && own.port() == port)) {
+        if all.iter().any(|ip| {
+            self.settings.own.iter().any(|own| own.ip().to_canonical() == *ip && own.port() == port)
+        }) {
             return HostState::Ourselves;
         }
         let allowed = |ip: &IpAddr| !self.settings.refused.iter().any(|network| network.contains(ip));
@@ -302,7 +319,9 @@ impl Judge<'_> {
         match self.seen(&name, rtype) {
             Seen::Unknown(need) => Decision::Needs(vec![need]),
             Seen::Failed(cause) => unresolved(cause.clone()),
-            Seen::Absent(absent) if !believed(absent) => Decision::Needs(vec![Need::new(&name, rtype).confirmed()]),
+            Seen::Absent(absent) if !believed(absent) => {
+                Decision::Needs(vec![Need::new(&name, rtype).confirmed()])
+            }
             Seen::Absent(absent) if absent.no_name => is(Verdict::NoSuchDomain),
             Seen::Absent(_) => is(Verdict::NoRecords),
             Seen::Set(set, _) => {
@@ -349,7 +368,9 @@ fn unresolved(cause: Cause) -> Decision {
 
 fn doubtful(domain: &Domain) -> Cause {
     Cause {
-        text: format!("only a part or a stale copy of the MX records of {domain} could be had, by which nothing final is decided"),
+        text: format!(
+            "only a part or a stale copy of the MX records of {domain} could be had, by which nothing final is decided"
+        ),
         dns_fault: true,
         kind: CauseKind::Doubtful,
     }

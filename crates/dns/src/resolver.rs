@@ -301,7 +301,8 @@ impl Resolver {
     /// What is known of the servers, in their order.
     #[must_use]
     pub fn servers(&self, now: Now) -> Vec<ServerReport> {
-        let probe_in = |server, transport| self.timers.at(Timer::Probe(server, transport)).map(|at| at - now.mono);
+        let probe_in =
+            |server, transport| self.timers.at(Timer::Probe(server, transport)).map(|at| at - now.mono);
         self.servers.report(now.mono, probe_in)
     }
 
@@ -323,7 +324,8 @@ impl Resolver {
         // Before flights to servers that are gone fail: their lookups go on with the new ones.
         self.reseat_lookups();
         let unlisted = |flight: &Flight| self.servers.get(flight.step.server).is_none();
-        let lost: Vec<u64> = self.flights.iter().filter(|(_, f)| unlisted(f)).map(|(number, _)| *number).collect();
+        let lost: Vec<u64> =
+            self.flights.iter().filter(|(_, f)| unlisted(f)).map(|(number, _)| *number).collect();
         for number in lost {
             if let Some(flight) = self.drop_flight(number) {
                 self.flight_failed(number, flight, ExchangeOutcome::Unreachable);

@@ -43,7 +43,9 @@ impl Resolver {
             return;
         }
         let key = (question, policy);
-        if let Some((number, task)) = self.by_question.get(&key).and_then(|n| Some((*n, self.tasks.get_mut(n)?))) {
+        if let Some((number, task)) =
+            self.by_question.get(&key).and_then(|n| Some((*n, self.tasks.get_mut(n)?)))
+        {
             task.waiters.push(id);
             self.asked_by.insert(id, number);
             return;
@@ -134,12 +136,19 @@ impl Resolver {
             _ => None,
         };
         let mail = !matches!(task.question, Question::Records(..));
-        Some(LookupKey { name: need.name.clone(), rtype: need.rtype, policy: task.policy, mail, confirm: first })
+        Some(LookupKey {
+            name: need.name.clone(),
+            rtype: need.rtype,
+            policy: task.policy,
+            mail,
+            confirm: first,
+        })
     }
 
     /// Once a host has an address, the others' time is short.
     fn hurry(&mut self, number: u64) {
-        let Some(task) = self.tasks.get_mut(&number).filter(|task| !task.hurried && task.found.has_address()) else {
+        let Some(task) = self.tasks.get_mut(&number).filter(|task| !task.hurried && task.found.has_address())
+        else {
             return;
         };
         task.hurried = true;
@@ -187,7 +196,8 @@ impl Resolver {
         }
         let got = task.found.got.values();
         let expires = got.clone().map(|resolved| resolved.expires).min().unwrap_or(self.now.mono);
-        let provenance = got.clone().map(|resolved| resolved.provenance).max().unwrap_or(Provenance::Complete);
+        let provenance =
+            got.clone().map(|resolved| resolved.provenance).max().unwrap_or(Provenance::Complete);
         let from_cache = got.clone().all(|resolved| resolved.cached) && got.len() > 0;
         let answer = self.answer(task.question, task.policy, conclusion, expires);
         let answer = Arc::new(Answer { provenance, from_cache, trail: task.trail, ..answer });
@@ -196,7 +206,13 @@ impl Resolver {
         }
     }
 
-    fn answer(&mut self, question: Question, policy: Policy, conclusion: Conclusion, expires: Mono) -> Answer {
+    fn answer(
+        &mut self,
+        question: Question,
+        policy: Policy,
+        conclusion: Conclusion,
+        expires: Mono,
+    ) -> Answer {
         let Conclusion { mut verdict, implicit, records } = conclusion;
         if let Verdict::Hosts(hosts) = &mut verdict {
             for host in hosts {
@@ -227,7 +243,8 @@ impl Task {
     fn take(&mut self, need: Need, resolved: Resolved, rng: &mut impl Rng) {
         let room = TRAIL_MAX.saturating_sub(self.trail.len());
         self.trail.extend(resolved.trail.iter().take(room).cloned());
-        if let (Question::NextHop(domain), MX_TYPE, Said::Set(set)) = (&self.question, need.rtype, &resolved.said)
+        if let (Question::NextHop(domain), MX_TYPE, Said::Set(set)) =
+            (&self.question, need.rtype, &resolved.said)
             && need.name == Name::from_domain(domain)
         {
             self.found.order = Some(exchangers(set, || rng.next_u32()));

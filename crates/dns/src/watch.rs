@@ -14,7 +14,13 @@ use std::net::SocketAddr;
 
 impl Resolver {
     /// Something speaks against a transport.
-    pub(crate) fn strike(&mut self, server: SocketAddr, transport: Transport, strike: Strike, seen: ExchangeOutcome) {
+    pub(crate) fn strike(
+        &mut self,
+        server: SocketAddr,
+        transport: Transport,
+        strike: Strike,
+        seen: ExchangeOutcome,
+    ) {
         let now = self.now.mono;
         let Some(health) = self.servers.health_mut(server, transport) else {
             return;

@@ -6,7 +6,7 @@ use domain::base::message_builder::MessageBuilder;
 use domain::base::name::ParsedName;
 use domain::base::wire::ParseError;
 use domain::base::{Message, Name as WireName, ParsedRecord};
-use domain::rdata::{Aaaa, Cname, Mx, Soa, ZoneRecordData, A};
+use domain::rdata::{A, Aaaa, Cname, Mx, Soa, ZoneRecordData};
 use std::net::IpAddr;
 
 /// Record types that are used by number.
@@ -27,7 +27,10 @@ const RECORDS_MAX: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Data {
     Address(IpAddr),
-    Mx { preference: u16, host: Name },
+    Mx {
+        preference: u16,
+        host: Name,
+    },
     /// Any other type, in presentation form.
     Text(String),
 }
@@ -68,7 +71,12 @@ pub(crate) fn query(name: &Name, rtype: u16, form: Form) -> Option<Vec<u8>> {
         return Some(question.finish());
     };
     let mut additional = question.additional();
-    additional.opt(|opt| { opt.set_udp_payload_size(size); Ok(()) }).ok()?;
+    additional
+        .opt(|opt| {
+            opt.set_udp_payload_size(size);
+            Ok(())
+        })
+        .ok()?;
     Some(additional.finish())
 }
 

@@ -17,7 +17,10 @@ pub(crate) enum Worth {
     /// The reply has the records.
     Set,
     /// There are none; the TTL of that, in seconds, if the reply proves it by an SOA.
-    Absent { no_name: bool, ttl: Option<u32> },
+    Absent {
+        no_name: bool,
+        ttl: Option<u32>,
+    },
     /// An alias that the server does not follow to its end.
     Alias,
     /// Aliases without end.

@@ -110,7 +110,8 @@ impl Faulty {
     }
 
     fn truth(&self, query: &Query) -> Message {
-        let right = |record: &&Rr| record.name == query.name && rtype_from_str(&record.rtype) == Some(query.qtype);
+        let right =
+            |record: &&Rr| record.name == query.name && rtype_from_str(&record.rtype) == Some(query.qtype);
         let answer: Vec<Rr> = self.zone.iter().filter(right).cloned().collect();
         let soa = || vec![rr("big.example. 3600 IN SOA ns.big.example. root.big.example. 300")];
         let authority = if answer.is_empty() { soa() } else { Vec::new() };
@@ -157,7 +158,9 @@ impl Faulty {
                 let authority = vec![rr("example. 3600 IN NS ns.example.")];
                 only(Message { ra: false, authority, ..empty })
             }
-            Udp::NxdomainOfAStranger => only(Message { ra: false, rcode: 3, authority: truth.authority, ..empty }),
+            Udp::NxdomainOfAStranger => {
+                only(Message { ra: false, rcode: 3, authority: truth.authority, ..empty })
+            }
             Udp::Garbage => {
                 let mut bytes = truth.encode(query);
                 bytes.truncate(bytes.len() * 2 / 3);
@@ -179,7 +182,9 @@ impl Behaviour for Faulty {
         let hit = !fault.mx_only || query.qtype == 15;
         match query.transport {
             Transport::Udp if hit => self.by_udp(fault.udp, query),
-            Transport::Tcp if hit && fault.tcp.1 => vec![sent(Message { tc: true, ra: true, ..Message::default() }.encode(query))],
+            Transport::Tcp if hit && fault.tcp.1 => {
+                vec![sent(Message { tc: true, ra: true, ..Message::default() }.encode(query))]
+            }
             _ => vec![sent(self.truth(query).encode(query))],
         }
     }
@@ -225,14 +230,24 @@ fn check(fault: Fault, others: &[Fault], policy: Policy) {
     let mut world = World::new(settings, 7, Faulty::new(&faults));
     let question = || Question::NextHop("big.example".parse().unwrap());
     let (answer, took) = world.find(question(), policy);
-    let context = format!("{fault:?} and {others:?} under {policy}, {took:?}, {} packets: {:?}", world.packets, answer.verdict);
+    let context = format!(
+        "{fault:?} and {others:?} under {policy}, {took:?}, {} packets: {:?}",
+        world.packets, answer.verdict
+    );
 
     assert!(took <= budget, "over the budget: {context}");
     assert!(world.packets <= PACKETS_MAX, "too many packets: {context}");
     let resolved = good(&answer, &context);
-    let healthy_second = others.first().is_some_and(|other| other.udp == Udp::Full && other.tcp == HEALTHY.tcp);
+    let healthy_second =
+        others.first().is_some_and(|other| other.udp == Udp::Full && other.tcp == HEALTHY.tcp);
     assert!(resolved || !healthy_second, "the second server is healthy: {context}");
-    assert!(resolved || policy != Policy::Adaptive || fault.tcp != (Tcp::Open, false) || !transport_fault(fault.udp), "{context}");
+    assert!(
+        resolved
+            || policy != Policy::Adaptive
+            || fault.tcp != (Tcp::Open, false)
+            || !transport_fault(fault.udp),
+        "{context}"
+    );
     let quick = fault.tcp.0 == Tcp::Refused && !slow(fault.udp);
     assert!(!quick || took < Duration::from_secs(2), "slow: {context}");
     one_event_each(&world.facts, &context);
@@ -250,8 +265,15 @@ fn check(fault: Fault, others: &[Fault], policy: Policy) {
     world.pass(Duration::from_secs(20 * 60));
     assert!(!told_down || world.released > 0, "nothing released: {context}");
     let (healed, _) = world.find(question(), policy);
-    assert!(good(&healed, &context) && healed.provenance == Provenance::Complete, "not healed: {:?} {context}", healed.verdict);
-    assert!(world.resolver.servers(world.now).iter().all(|s| s.transports.iter().all(|t| t.down.is_none())), "{context}");
+    assert!(
+        good(&healed, &context) && healed.provenance == Provenance::Complete,
+        "not healed: {:?} {context}",
+        healed.verdict
+    );
+    assert!(
+        world.resolver.servers(world.now).iter().all(|s| s.transports.iter().all(|t| t.down.is_none())),
+        "{context}"
+    );
     world.handle(Input::Flush(None));
 }
 
@@ -284,7 +306,8 @@ fn slow(udp: Udp) -> bool {
 /// A transport that goes down is told once, and once more when mail waits for it.
 fn one_event_each(facts: &[Fact], context: &str) {
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    for fact in facts.iter().filter(|fact| matches!(fact, Fact::TransportDown { .. } | Fact::NoServer { .. })) {
+    for fact in facts.iter().filter(|fact| matches!(fact, Fact::TransportDown { .. } | Fact::NoServer { .. }))
+    {
         *told.entry(format!("{fact:?}")).or_default() += 1;
     }
     assert!(told.values().all(|times| *times == 1), "told twice: {told:?}: {context}");

@@ -126,7 +126,11 @@ impl Replay {
                     let number = words[1].parse().unwrap();
                     let act = words[2..].iter().map(|word| (*word).to_owned()).collect();
                     let has_entry = lines.peek() == Some(&"ENTRY_BEGIN");
-                    let entry = if has_entry { lines.next().map(|_| entry(&mut lines)).unwrap() } else { Entry::default() };
+                    let entry = if has_entry {
+                        lines.next().map(|_| entry(&mut lines)).unwrap()
+                    } else {
+                        Entry::default()
+                    };
                     replay.steps.push(Step { number, act, entry });
                 }
                 other => panic!("{other} is no word of a replay"),
@@ -204,8 +208,8 @@ fn entry<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Entry {
             "ADJUST" => entry.adjust = words(),
             "REPLY" => entry.reply = words(),
             "SECTION" => section = rest.trim().to_owned(),
-            "VERDICT" | "CAUSE" | "PROVENANCE" | "IMPLICIT" | "CACHED" | "FACT" | "NOFACT" | "RELEASED" | "PACKETS" | "WITHIN"
-            | "ASKED" | "NOTASKED" | "TELLS" => entry.expect.push(line.to_owned()),
+            "VERDICT" | "CAUSE" | "PROVENANCE" | "IMPLICIT" | "CACHED" | "FACT" | "NOFACT" | "RELEASED"
+            | "PACKETS" | "WITHIN" | "ASKED" | "NOTASKED" | "TELLS" => entry.expect.push(line.to_owned()),
             _ => match section.as_str() {
                 "QUESTION" => entry.question.push(line.to_owned()),
                 "ANSWER" => entry.answer.push(line.to_owned()),
@@ -236,7 +240,9 @@ struct Servers {
 impl Servers {
     fn now(&mut self, server: SocketAddr) -> impl Iterator<Item = &mut Range> {
         let step = self.step;
-        self.ranges.iter_mut().filter(move |range| range.server == server && (range.from..=range.to).contains(&step))
+        self.ranges
+            .iter_mut()
+            .filter(move |range| range.server == server && (range.from..=range.to).contains(&step))
     }
 }
 
@@ -290,7 +296,10 @@ impl Entry {
             "NOEDNS" => query.edns.is_none(),
             "ONCE" => !self.used,
             "CASED" => query.question.iter().any(u8::is_ascii_uppercase),
-            size => Some(size.strip_prefix("EDNS=").unwrap_or_else(|| panic!("MATCH {size}")).parse().unwrap()) == query.edns,
+            size => {
+                Some(size.strip_prefix("EDNS=").unwrap_or_else(|| panic!("MATCH {size}")).parse().unwrap())
+                    == query.edns
+            }
         })
     }
 
@@ -325,9 +334,17 @@ impl Entry {
                 _ => {}
             }
         }
-        let late = self.adjust.iter().find_map(|word| word.strip_prefix("late=")).map_or(0, |ms| ms.parse().unwrap());
+        let late = self
+            .adjust
+            .iter()
+            .find_map(|word| word.strip_prefix("late="))
+            .map_or(0, |ms| ms.parse().unwrap());
         if !flag("SILENCE") {
-            sent.push(Sent { bytes: message.encode(query), late: Duration::from_millis(late), other_slot: false });
+            sent.push(Sent {
+                bytes: message.encode(query),
+                late: Duration::from_millis(late),
+                other_slot: false,
+            });
         }
         sent
     }
@@ -336,8 +353,14 @@ impl Entry {
 fn check(world: &World<Servers>, answer: Option<&Answer>, took: Duration, entry: &Entry, step: u32) {
     let context = || match answer {
         Some(answer) => {
-            let trail: Vec<String> = answer.trail.iter().map(postroad_dns::exchange::Exchange::tell).collect();
-            format!("step {step}: {:?} in {took:?}\n  {}\n  {:?}", answer.verdict, trail.join("\n  "), world.facts)
+            let trail: Vec<String> =
+                answer.trail.iter().map(postroad_dns::exchange::Exchange::tell).collect();
+            format!(
+                "step {step}: {:?} in {took:?}\n  {}\n  {:?}",
+                answer.verdict,
+                trail.join("\n  "),
+                world.facts
+            )
         }
         None => format!("step {step}: {:?}", world.facts),
     };
@@ -349,7 +372,9 @@ fn check(world: &World<Servers>, answer: Option<&Answer>, took: Duration, entry:
         let seen = || answer.expect("an answer");
         let good = match word {
             "VERDICT" => verdict(seen()) == rest,
-            "CAUSE" => matches!(&seen().verdict, Verdict::Unresolved(cause) if cause_name(cause.kind) == rest),
+            "CAUSE" => {
+                matches!(&seen().verdict, Verdict::Unresolved(cause) if cause_name(cause.kind) == rest)
+            }
             "TELLS" => matches!(&seen().verdict, Verdict::Unresolved(cause) if cause.text.contains(rest)),
             "PROVENANCE" => provenance(seen().provenance) == rest,
             "IMPLICIT" => seen().implicit == (rest == "yes"),
@@ -367,14 +392,19 @@ fn check(world: &World<Servers>, answer: Option<&Answer>, took: Duration, entry:
     }
     let mut found = answer.map(hosts).unwrap_or_default();
     if !entry.answer.is_empty() {
-        let mut expected: Vec<String> = entry.answer.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let mut expected: Vec<String> =
+            entry.answer.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         // Equal preferences come in any order.
         expected.sort();
         found.sort();
         assert_eq!(found, expected, "{}", context());
     }
     if let Some(Verdict::Hosts(hosts)) = answer.map(|answer| &answer.verdict) {
-        assert!(hosts.windows(2).all(|pair| pair[0].preference <= pair[1].preference), "order: {}", context());
+        assert!(
+            hosts.windows(2).all(|pair| pair[0].preference <= pair[1].preference),
+            "order: {}",
+            context()
+        );
         assert!(hosts.iter().all(|host| !host.addresses.is_empty()), "{}", context());
     }
 }
@@ -402,7 +432,11 @@ fn asked(query: &Query) -> String {
 fn fact(fact: &Fact) -> String {
     match fact {
         Fact::TransportDown { server, transport, mail_waits, .. } => {
-            format!("transport-down {transport} {} {}", server.ip(), if *mail_waits { "mail-waits" } else { "mail-flows" })
+            format!(
+                "transport-down {transport} {} {}",
+                server.ip(),
+                if *mail_waits { "mail-waits" } else { "mail-flows" }
+            )
         }
         Fact::TransportUp { server, transport } => format!("transport-up {transport} {}", server.ip()),
         Fact::NoServer { policy, .. } => format!("no-server {policy}"),

@@ -1,3 +1,4 @@
 //! The other shell: virtual clock, network and disk; scenarios.
 
 pub mod scenario;
+pub mod sim;

@@ -163,14 +163,18 @@ impl DnsShell {
     }
 
     fn send_datagram(self: &Rc<Self>, server: SocketAddr, slot: u16, bytes: &[u8]) {
-        let sent = self.socket(server, slot).and_then(|socket| socket.try_send(bytes));
-        let fault = match sent {
-            Ok(_) => return,
-            // A full socket buffer is a lost datagram: it is sent again in time.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => fault_of(&error),
-        };
-        self.tell_later(Input::DatagramFailed { server, slot, fault });
+        let sent = self.socket(server, slot).and_then(|socket| match socket.try_send(bytes) {
+            // A socket is not known to be writable before the runtime has looked at it once.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let bytes = bytes.to_vec();
+                tokio::task::spawn_local(async move { socket.send(&bytes).await });
+                Ok(0)
+            }
+            sent => sent,
+        });
+        if let Err(error) = sent {
+            self.tell_later(Input::DatagramFailed { server, slot, fault: fault_of(&error) });
+        }
     }
 
     /// Tells the machine once the current outputs are drained.

@@ -190,7 +190,7 @@ proptest! {
                 match output {
                     ClientOutput::Ready(_) => {
                         open += 1;
-                        client.handle(Now::default(), ClientInput::Deliver(Arc::new(delivery(1))));
+                        client.handle(Now::default(), ClientInput::Deliver(Arc::new(delivery(1, false))));
                     }
                     ClientOutput::NeedContent => {
                         client.handle(Now::default(), ClientInput::Content { bytes: b"x", last: true });
@@ -268,12 +268,12 @@ fn client() -> Client {
     Client::new(Arc::new(settings), Tls::Off, Now::default())
 }
 
-fn delivery(size: usize) -> Delivery {
+fn delivery(size: usize, eight_bit: bool) -> Delivery {
     Delivery {
         sender: Sender::plain("a@b.example".parse().unwrap()),
         recipients: vec![Recipient::plain("d@e.example".parse().unwrap(), NextHop::Drop)],
         size: size as u64,
-        eight_bit: true,
+        eight_bit,
     }
 }
 
@@ -291,7 +291,7 @@ fn deliver(content: &[u8], sent: &[usize], received: &[usize]) -> (Host, Vec<Rec
                 ClientOutput::Send(bytes) => pieces(&bytes, received).for_each(|piece| host.feed(piece)),
                 ClientOutput::Ready(_) if begun == 0 => {
                     begun += 1;
-                    let delivery = Arc::new(delivery(content.len()));
+                    let delivery = Arc::new(delivery(content.len(), true));
                     client.handle(Now::default(), ClientInput::Deliver(delivery));
                 }
                 ClientOutput::NeedContent => {

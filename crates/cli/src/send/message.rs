@@ -93,7 +93,10 @@ mod tests {
         check("", &format!("{all}\r\n"));
         check("only text\r\n", &format!("{all}\r\nonly text\r\n"));
         check("\r\ntext\r\n", &format!("{all}\r\ntext\r\n"));
-        check("From here on\r\nTo be: or\r\nnot\r\n", &format!("{all}\r\nFrom here on\r\nTo be: or\r\nnot\r\n"));
+        check(
+            "From here on\r\nTo be: or\r\nnot\r\n",
+            &format!("{all}\r\nFrom here on\r\nTo be: or\r\nnot\r\n"),
+        );
         check("Subject: s\r\ntext\r\n", &format!("{all}Subject: s\r\n\r\ntext\r\n"));
         check("from: c@d.example\r\n\r\ntext\r\n", &format!("{date}{id}from: c@d.example\r\n\r\ntext\r\n"));
         let whole = "Date: d\r\nFrom: f\r\nMessage-ID: <m@n>\r\n\r\ntext\r\n";

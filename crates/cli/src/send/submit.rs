@@ -53,7 +53,8 @@ pub fn submit(stream: TcpStream, submission: Submission<'_>) -> Result<Vec<Trans
                 let mut transaction: Transaction = asked.into_iter().zip(results).collect();
                 if transaction.iter().any(|(_, result)| matches!(result, RecipientResult::Delivered(_))) {
                     // The server takes fewer recipients at once. It took one at least, so this comes to an end.
-                    let (surplus, decided) = transaction.into_iter().partition(|(_, result)| is_surplus(result));
+                    let (surplus, decided) =
+                        transaction.into_iter().partition(|(_, result)| is_surplus(result));
                     transaction = decided;
                     waiting.splice(0..0, Transaction::into_iter(surplus).map(|(recipient, _)| recipient));
                 }
@@ -66,7 +67,12 @@ pub fn submit(stream: TcpStream, submission: Submission<'_>) -> Result<Vec<Trans
     if !waiting.is_empty() {
         let lost = || {
             let text = "the server closed the connection before it was asked".to_owned();
-            RecipientResult::Lost(HostFailure { stage: Stage::Ready, kind: HostFault::Closed, text, reply: None })
+            RecipientResult::Lost(HostFailure {
+                stage: Stage::Ready,
+                kind: HostFault::Closed,
+                text,
+                reply: None,
+            })
         };
         transactions.push(waiting.into_iter().map(|recipient| (recipient, lost())).collect());
     }
@@ -97,7 +103,8 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     fn new(stream: TcpStream, content: &'a [u8]) -> Result<Self, HostFailure> {
-        let failed = |text: String| HostFailure { stage: Stage::Connect, kind: HostFault::Connect, text, reply: None };
+        let failed =
+            |text: String| HostFailure { stage: Stage::Connect, kind: HostFault::Connect, text, reply: None };
         let timeouts = ClientTimeouts::default();
         stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
         stream.set_write_timeout(Some(timeouts.block)).map_err(|error| failed(error.to_string()))?;
@@ -135,7 +142,9 @@ impl<'a> Connection<'a> {
                     self.sent += bytes.len();
                     self.tell(ClientInput::Content { bytes, last: bytes.len() == rest.len() });
                 }
-                Some(ClientOutput::StartTls) => self.tell(ClientInput::TlsFailed("TLS is not used here".into())),
+                Some(ClientOutput::StartTls) => {
+                    self.tell(ClientInput::TlsFailed("TLS is not used here".into()))
+                }
                 Some(ClientOutput::Ready(_)) => return Turn::Ready,
                 Some(ClientOutput::Done(results)) => return Turn::Done(results),
                 Some(ClientOutput::HostFailed(failure)) => return Turn::Failed(failure),
@@ -150,7 +159,8 @@ impl<'a> Connection<'a> {
     /// Waits for the server, or for the deadline.
     fn listen(&mut self) {
         // A socket's timeout of nothing would be none at all.
-        let wait = self.client.deadline().map(|deadline| (deadline - self.now().mono).max(Duration::from_millis(1)));
+        let wait =
+            self.client.deadline().map(|deadline| (deadline - self.now().mono).max(Duration::from_millis(1)));
         let mut bytes = [0; 4096];
         match self.stream.set_read_timeout(wait).and_then(|()| self.stream.read(&mut bytes)) {
             Ok(0) => self.tell(ClientInput::Closed(None)),

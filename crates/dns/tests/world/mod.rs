@@ -169,7 +169,10 @@ impl<B: Behaviour> World<B> {
         } else {
             let before = self.resolver.deadline();
             self.handle(Input::Tick);
-            assert!(self.resolver.deadline() != before || before > Some(self.now.mono), "a deadline must not stand still");
+            assert!(
+                self.resolver.deadline() != before || before > Some(self.now.mono),
+                "a deadline must not stand still"
+            );
         }
         true
     }
@@ -185,13 +188,19 @@ impl<B: Behaviour> World<B> {
                 assert!(slot < SLOTS);
                 self.packets += 1;
                 if self.behaviour.udp_closed(server) {
-                    return self.later(HALF_TRIP * 2, Input::DatagramFailed { server, slot, fault: IoFault::Refused });
+                    return self.later(
+                        HALF_TRIP * 2,
+                        Input::DatagramFailed { server, slot, fault: IoFault::Refused },
+                    );
                 }
                 let query = parse(server, Transport::Udp, &bytes);
                 self.queries.push(query.clone());
                 for sent in self.behaviour.reply(&query) {
                     let slot = if sent.other_slot { (slot + 1) % SLOTS } else { slot };
-                    self.later(HALF_TRIP * 2 + sent.late, Input::Datagram { server, slot, bytes: sent.bytes });
+                    self.later(
+                        HALF_TRIP * 2 + sent.late,
+                        Input::Datagram { server, slot, bytes: sent.bytes },
+                    );
                 }
             }
             Output::Connect { conn, server } => {
@@ -313,7 +322,11 @@ pub fn rr(line: &str) -> Rr {
 impl Message {
     pub fn encode(&self, query: &Query) -> Vec<u8> {
         let id = if self.wrong_id { query.id ^ 0x5555 } else { query.id };
-        let flags = 0x8100 | u16::from(self.aa) << 10 | u16::from(self.tc) << 9 | u16::from(self.ra) << 7 | u16::from(self.rcode);
+        let flags = 0x8100
+            | u16::from(self.aa) << 10
+            | u16::from(self.tc) << 9
+            | u16::from(self.ra) << 7
+            | u16::from(self.rcode);
         let counts = [
             u16::from(!self.no_question),
             self.answer.len() as u16 + self.lies,

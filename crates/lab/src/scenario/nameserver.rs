@@ -4,7 +4,7 @@
 //! octets, another part each time, as BIND does. TCP to its port is refused until `open_tcp`.
 
 use domain::base::iana::Rcode;
-use domain::base::{Message, MessageBuilder, Name, Rtype, Ttl};
+use domain::base::{Message, MessageBuilder, Name, Rtype, TreeCompressor, Ttl};
 use domain::rdata::{A, Mx};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -137,7 +137,8 @@ fn build(
     let is_host = name.starts_with("mail-");
     let known = name.ends_with(".example");
     let rcode = if known { Rcode::NOERROR } else { Rcode::NXDOMAIN };
-    let mut answer = MessageBuilder::new_vec().start_answer(query, rcode).ok()?;
+    let target = TreeCompressor::new(Vec::new());
+    let mut answer = MessageBuilder::from_target(target).ok()?.start_answer(query, rcode).ok()?;
     answer.header_mut().set_ra(true);
     answer.header_mut().set_aa(true);
     answer.header_mut().set_tc(truncated);
@@ -161,7 +162,41 @@ fn build(
             Ok(())
         })
         .ok()?;
-        return Some(additional.finish());
+        return Some(additional.finish().into_target());
     }
-    Some(answer.finish())
+    Some(answer.finish().into_target())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(name: &str, rtype: Rtype, edns: bool) -> Vec<u8> {
+        let name: Name<Vec<u8>> = name.parse().unwrap();
+        let mut builder = MessageBuilder::new_vec().question();
+        builder.push((name, rtype)).unwrap();
+        let mut builder = builder.additional();
+        if edns {
+            builder.opt(|opt| { opt.set_udp_payload_size(1232); Ok(()) }).unwrap();
+        }
+        builder.finish()
+    }
+
+    /// (octets, TC, answers)
+    fn ask(name: &str, rtype: Rtype, edns: bool, datagram: bool) -> (usize, bool, u16) {
+        let answer = answer(&query(name, rtype, edns), 3, datagram).unwrap();
+        let message = Message::from_octets(answer.as_slice()).unwrap();
+        (answer.len(), message.header().tc(), message.header_counts().ancount())
+    }
+
+    #[test]
+    fn it_cuts_as_the_founding_case_has_it() {
+        let (octets, truncated, hosts) = ask("zero.example", Rtype::MX, true, false);
+        assert!((1300..1400).contains(&octets) && !truncated && usize::from(hosts) == HOSTS, "{octets} {hosts}");
+        let (_, truncated, hosts) = ask("zero.example", Rtype::MX, true, true);
+        assert!(truncated && hosts == 0);
+        let (octets, truncated, hosts) = ask("zero.example", Rtype::MX, false, true);
+        assert!(truncated && hosts > 5 && octets <= 512, "{octets} {hosts}");
+        assert_eq!(ask("mail-03.zero.example", Rtype::A, true, true).2, 1);
+    }
 }

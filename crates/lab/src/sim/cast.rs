@@ -25,7 +25,7 @@ pub(super) fn settings(dice: &mut Dice, servers: &[SocketAddr]) -> Settings {
     settings.default_domain = LOCAL.parse().unwrap_or(settings.default_domain);
     settings.relay = "10.0.0.0/8".parse().into_iter().collect();
     settings.connection_timeout = Duration::from_secs(*dice.pick(&[60, 600]));
-    settings.retry = secs(dice.pick(&[&[60, 300, 900][..], &[30][..], &[900, 1800][..]]));
+    settings.retry = secs(dice.pick::<&[u64]>(&[&[60, 300, 900], &[30], &[900, 1800]]));
     settings.expire = Duration::from_secs(*dice.pick(&[1200, 7200, 86_400, 432_000]));
     settings.tls_required = dice.chance(200);
     settings.remote_port = 25;

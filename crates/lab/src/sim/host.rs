@@ -127,8 +127,6 @@ pub(super) enum Act {
     Take { sender: String, recipients: Vec<String>, content: Vec<u8> },
     /// A 5yz that ends recipients: these, or all of the message when there is none.
     Refused(Option<String>),
-    /// Content was offered in clear or not, as the last octets came.
-    ContentBegins,
     /// EHLO was answered without 8BITMIME.
     SevenBitOnly,
     Close,
@@ -339,7 +337,6 @@ impl Session {
             _ if self.recipients.is_empty() || self.sender.is_none() => self.say("503 5.5.1 RCPT first", acts),
             _ => {
                 self.content = Some(Vec::new());
-                acts.push(Act::ContentBegins);
                 self.say("354 Go on", acts);
             }
         }

@@ -56,6 +56,10 @@ pub(super) enum Place {
 }
 
 impl Ledger {
+    pub(super) fn new(submissions: Vec<Submission>) -> Self {
+        Self { submissions, ..Self::default() }
+    }
+
     /// An attempt is given a job.
     pub(super) fn begins(&mut self, boot: u64, attempt: AttemptId, job: &Job) -> Result<(), Broken> {
         for key in keys(job) {

@@ -52,6 +52,18 @@ pub enum Plant {
     TlsDropped,
 }
 
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::AckBeforeCommit,
+        Self::SettleBeforeReply,
+        Self::ReturnOnServfail,
+        Self::SecondAttempt,
+        Self::TlsDropped,
+    ];
+}
+
 /// What must hold, whatever fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {

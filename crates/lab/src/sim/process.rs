@@ -5,7 +5,7 @@ use postroad_dns::resolver::{self, LookupId, Resolver};
 use postroad_engine::delivery::{AttemptId, Job};
 use postroad_engine::inbound::{DraftMemory, Inbound, InboundInput};
 use postroad_engine::outbound::{Outbound, OutboundInput};
-use postroad_engine::queue::{Queue, QueueInput, Ticket};
+use postroad_engine::queue::{Queue, QueueInput};
 use postroad_mail::time::Mono;
 use postroad_spool::record::DraftId;
 use std::collections::{BTreeMap, VecDeque};
@@ -106,10 +106,5 @@ impl Process {
 
     pub(super) fn tell_resolver(&mut self, input: resolver::Input) {
         self.todo.push_back(Todo::Resolver(input));
-    }
-
-    /// A session's ticket is its number: it waits for one draft at a time.
-    pub(super) fn session_of(ticket: Ticket) -> u64 {
-        ticket.0
     }
 }

@@ -127,7 +127,7 @@ impl World {
             clients,
             disk: Disk::new(),
             process: None,
-            ledger: Ledger { submissions, ..Ledger::default() },
+            ledger: Ledger::new(submissions),
             on_wire: BTreeMap::new(),
             healed: false,
             count: 0,
@@ -322,7 +322,7 @@ impl World {
             return;
         }
         self.boots += 1;
-        self.note(format_args!("boot {}", self.boots));
+        self.trace.note(self.now.mono, format_args!("boot {}", self.boots));
         self.disk.open();
         let settings = &self.settings;
         let dns = &settings.dns;
