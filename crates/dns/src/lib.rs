@@ -12,6 +12,7 @@ pub mod resolver;
 pub mod settings;
 
 mod cache;
+mod ending;
 mod flight;
 mod health;
 mod ladder;

@@ -71,6 +71,12 @@ enum HostState {
     Failed(Cause),
 }
 
+/// The addresses of a host, whoever's they are.
+enum Addresses {
+    Unknown(Vec<Need>),
+    Known { all: Vec<IpAddr>, failed: Option<Cause>, unconfirmed: Vec<Need> },
+}
+
 /// What is known of a record set.
 enum Seen<'a> {
     Unknown(Need),
@@ -94,7 +100,7 @@ pub(crate) fn decide(question: &Question, found: &Found, settings: &Settings) ->
     let judge = Judge { found, settings };
     match question {
         Question::NextHop(domain) => judge.next_hop(domain),
-        Question::Host(domain) => judge.alone(domain, false),
+        Question::Host(domain) => judge.named(domain),
         Question::Records(name, rtype) => judge.records(name, *rtype),
     }
 }
@@ -142,33 +148,38 @@ impl Judge<'_> {
             Seen::Absent(absent) if absent.no_name || !believed(absent) => {
                 Decision::Needs(vec![Need::new(&name, MX_TYPE).confirmed()])
             }
-            Seen::Absent(_) => self.alone(domain, true),
+            Seen::Absent(_) => self.implicit(domain),
             Seen::Set(set, provenance) => self.by_exchangers(domain, set, provenance),
         }
     }
 
-    /// A domain or host by its own addresses. `implicit`: as its own MX (RFC 5321 §5.1).
-    fn alone(&self, domain: &Domain, implicit: bool) -> Decision {
+    /// A domain by its own addresses, as its own MX (RFC 5321 §5.1).
+    fn implicit(&self, domain: &Domain) -> Decision {
         let name = Name::from_domain(domain);
         match self.host(&name) {
             HostState::Unknown(needs) => Decision::Needs(needs),
-            HostState::Usable(addresses) => {
-                let host = MailHost { name: domain.clone(), preference: 0, addresses };
-                Decision::Is(Conclusion {
-                    verdict: Verdict::Hosts(vec![host]),
-                    implicit,
-                    records: Vec::new(),
-                })
-            }
-            HostState::Ourselves => is(Verdict::LoopsBack),
+            HostState::Usable(addresses) => one_host(domain, addresses, true),
+            HostState::Ourselves => self.permanent(domain, Verdict::LoopsBack),
             HostState::Refused => unresolved(self.refused(&name)),
             HostState::Failed(cause) => unresolved(cause),
             HostState::Gone(mut needs) => {
-                if implicit && let Seen::Absent(Absent { confirmed: false, .. }) = self.seen(&name, MX_TYPE) {
+                if let Seen::Absent(Absent { confirmed: false, .. }) = self.seen(&name, MX_TYPE) {
                     needs.push(Need::new(&name, MX_TYPE).confirmed());
                 }
-                final_once_confirmed(needs, Verdict::NoHost)
+                self.permanent_once_confirmed(domain, needs, Verdict::NoHost)
             }
+        }
+    }
+
+    /// A host that the administrator named: he may well mean this machine or the loopback network, at another port.
+    fn named(&self, domain: &Domain) -> Decision {
+        match self.addresses(&Name::from_domain(domain)) {
+            Addresses::Unknown(needs) => Decision::Needs(needs),
+            Addresses::Known { all, failed: Some(cause), .. } if all.is_empty() => unresolved(cause),
+            Addresses::Known { all, unconfirmed, .. } if all.is_empty() => {
+                self.permanent_once_confirmed(domain, unconfirmed, Verdict::NoHost)
+            }
+            Addresses::Known { all, .. } => one_host(domain, few(all), false),
         }
     }
 
@@ -177,15 +188,16 @@ impl Judge<'_> {
         if order.is_empty() {
             // A single null MX says that the domain takes no mail; several say nothing that the standard knows.
             let verdict = if set.len() == 1 { Verdict::NoMailService } else { Verdict::NoHost };
-            return if provenance == Provenance::Complete {
-                is(verdict)
-            } else {
-                unresolved(doubtful(domain))
-            };
+            return self.permanent(domain, verdict);
         }
-        let mut reading = Reading::default();
+        // By name we are known at once, wherever in the set we stand.
+        let by_name = |exchanger: &&Exchanger| {
+            exchanger.domain.is_some() && exchanger.domain == self.settings.own_name
+        };
+        let ours = order.iter().find(by_name).map(|exchanger| exchanger.preference);
+        let mut reading = Reading { ours, ..Reading::default() };
         for (at, exchanger) in order.iter().enumerate().take(EXCHANGERS_MAX) {
-            if reading.ours.is_some_and(|ours| exchanger.preference >= ours) {
+            if !reading.is_better(exchanger.preference) {
                 break;
             }
             // The next hosts are looked at only if none of those before them can be used.
@@ -197,32 +209,29 @@ impl Judge<'_> {
         if !reading.needs.is_empty() {
             return Decision::Needs(reading.needs);
         }
-        let whole = provenance == Provenance::Complete && order.len() <= EXCHANGERS_MAX;
-        self.conclude(domain, reading, provenance, whole)
+        // The loop rule needs the whole set: a part in which we stand does not say who is better.
+        if reading.ours.is_some() && provenance != Provenance::Complete {
+            return unresolved(doubtful(domain));
+        }
+        self.conclude(domain, reading, order.len() <= EXCHANGERS_MAX)
     }
 
     fn read(&self, exchanger: &Exchanger, reading: &mut Reading) {
+        let preference = exchanger.preference;
+        reading.preferences.push(preference);
+        // A name that no host can have is read as a host that does not exist.
         let Some(name) = &exchanger.domain else {
-            reading.better += 1;
             return;
         };
-        let state = match self.settings.own_name.as_ref() == Some(name) {
-            true => HostState::Ourselves,
-            false => self.host(&exchanger.name),
-        };
-        match state {
+        match self.host(&exchanger.name) {
             HostState::Ourselves => {
                 // RFC 5321 §5.1: we and all of equal or worse preference are no way.
-                let ours = exchanger.preference;
-                reading.ours = Some(ours);
-                reading.usable.retain(|host| host.preference < ours);
-                reading.better = reading.preferences.iter().filter(|preference| **preference < ours).count();
-                return;
+                reading.ours = Some(preference);
+                reading.usable.retain(|host| host.preference < preference);
             }
             HostState::Unknown(needs) => reading.needs.extend(needs),
             HostState::Usable(addresses) => {
-                let host = MailHost { name: name.clone(), preference: exchanger.preference, addresses };
-                reading.usable.push(host);
+                reading.usable.push(MailHost { name: name.clone(), preference, addresses });
             }
             HostState::Refused => {
                 reading.refused.get_or_insert_with(|| self.refused(&exchanger.name));
@@ -232,32 +241,23 @@ impl Judge<'_> {
                 reading.failed.get_or_insert(cause);
             }
         }
-        reading.preferences.push(exchanger.preference);
-        reading.better += 1;
     }
 
-    fn conclude(&self, domain: &Domain, reading: Reading, provenance: Provenance, whole: bool) -> Decision {
-        // The loop rule needs the whole set: a part in which we stand does not say who is better.
-        if reading.ours.is_some() && provenance != Provenance::Complete {
-            return unresolved(doubtful(domain));
-        }
+    /// All hosts that matter are read. `whole`: there are no more than could be read.
+    fn conclude(&self, domain: &Domain, reading: Reading, whole: bool) -> Decision {
         if !reading.usable.is_empty() {
             return is(Verdict::Hosts(reading.usable));
         }
-        if reading.ours.is_some() && reading.better == 0 {
-            return is(Verdict::LoopsBack);
+        let better = reading.preferences.iter().any(|preference| reading.is_better(*preference));
+        if reading.ours.is_some() && !better {
+            return self.permanent(domain, Verdict::LoopsBack);
         }
         if let Some(cause) = reading.failed {
             return unresolved(cause);
         }
         if reading.ours.is_some() {
-            return unresolved(Cause {
-                text: format!(
-                    "the MX hosts of {domain} that are better than ourselves have no address to deliver to"
-                ),
-                dns_fault: false,
-                kind: CauseKind::BetterHostsUnreachable,
-            });
+            let text = format!("no MX host of {domain} that is better than ourselves has an address to deliver to");
+            return unresolved(Cause { text, dns_fault: false, kind: CauseKind::BetterHostsUnreachable });
         }
         if let Some(cause) = reading.refused {
             return unresolved(cause);
@@ -265,43 +265,56 @@ impl Judge<'_> {
         if !whole {
             return unresolved(doubtful(domain));
         }
-        final_once_confirmed(reading.unconfirmed, Verdict::NoHost)
+        self.permanent_once_confirmed(domain, reading.unconfirmed, Verdict::NoHost)
     }
 
-    fn host(&self, name: &Name) -> HostState {
+    fn addresses(&self, name: &Name) -> Addresses {
         let (mut needs, mut failed, mut unconfirmed) = (Vec::new(), None, Vec::new());
         let mut all: Vec<IpAddr> = Vec::new();
         for rtype in [A_TYPE, AAAA_TYPE] {
             match self.seen(name, rtype) {
                 Seen::Unknown(need) => needs.push(need),
                 // `::ffff:127.0.0.1` is 127.0.0.1, and is judged as that.
-                Seen::Set(set, _) => {
-                    all.extend(addresses(set).map(|ip| ip.to_canonical()))
-                }
+                Seen::Set(set, _) => all.extend(addresses(set).map(|ip| ip.to_canonical())),
                 Seen::Failed(cause) => failed = failed.or(Some(cause.clone())),
-                Seen::Absent(absent) if !absent.confirmed => {
-                    unconfirmed.push(Need::new(name, rtype).confirmed())
-                }
-                Seen::Absent(_) => {}
+                Seen::Absent(absent) if absent.confirmed => {}
+                Seen::Absent(_) => unconfirmed.push(Need::new(name, rtype).confirmed()),
             }
         }
-        if !needs.is_empty() {
-            return HostState::Unknown(needs);
-        }
+        if needs.is_empty() { Addresses::Known { all, failed, unconfirmed } } else { Addresses::Unknown(needs) }
+    }
+
+    fn host(&self, name: &Name) -> HostState {
+        let (all, failed, unconfirmed) = match self.addresses(name) {
+            Addresses::Unknown(needs) => return HostState::Unknown(needs),
+            Addresses::Known { all, failed, unconfirmed } => (all, failed, unconfirmed),
+        };
         let port = self.settings.remote_port;
-        if all.iter().any(|ip| {
+        let is_own = |ip: &IpAddr| {
             self.settings.own.iter().any(|own| own.ip().to_canonical() == *ip && own.port() == port)
-        }) {
+        };
+        if all.iter().any(is_own) {
             return HostState::Ourselves;
         }
         let allowed = |ip: &IpAddr| !self.settings.refused.iter().any(|network| network.contains(ip));
         let usable: Vec<IpAddr> = all.iter().copied().filter(allowed).collect();
         match failed {
-            _ if !usable.is_empty() => HostState::Usable(usable),
+            _ if !usable.is_empty() => HostState::Usable(few(usable)),
             Some(cause) => HostState::Failed(cause),
             None if !all.is_empty() => HostState::Refused,
             None => HostState::Gone(unconfirmed),
         }
+    }
+
+    /// A verdict that ends the mail: never by stale or partial data.
+    fn permanent(&self, domain: &Domain, verdict: Verdict) -> Decision {
+        let complete = |resolved: &Resolved| resolved.provenance == Provenance::Complete;
+        if self.found.got.values().all(complete) { is(verdict) } else { unresolved(doubtful(domain)) }
+    }
+
+    /// A verdict that ends the mail on account of absences: only when each has been asked of a second server.
+    fn permanent_once_confirmed(&self, domain: &Domain, needs: Vec<Need>, verdict: Verdict) -> Decision {
+        if needs.is_empty() { self.permanent(domain, verdict) } else { Decision::Needs(needs) }
     }
 
     fn refused(&self, name: &Name) -> Cause {
@@ -339,13 +352,18 @@ struct Reading {
     usable: Vec<MailHost>,
     /// Our own preference, if we are among them.
     ours: Option<u16>,
-    /// Preferences of the hosts read that are not ourselves.
+    /// Preferences of the hosts read.
     preferences: Vec<u16>,
-    /// How many of them are better than we.
-    better: usize,
     failed: Option<Cause>,
     refused: Option<Cause>,
     unconfirmed: Vec<Need>,
+}
+
+impl Reading {
+    /// Better than we, where we are among the hosts.
+    fn is_better(&self, preference: u16) -> bool {
+        self.ours.is_none_or(|ours| preference < ours)
+    }
 }
 
 /// Good enough to go on by: a proof, or two witnesses.
@@ -353,9 +371,15 @@ fn believed(absent: &Absent) -> bool {
     absent.proof || absent.confirmed
 }
 
-/// A verdict that returns mail on account of absences: only when each has been asked of a second server.
-fn final_once_confirmed(needs: Vec<Need>, verdict: Verdict) -> Decision {
-    if needs.is_empty() { is(verdict) } else { Decision::Needs(needs) }
+/// At most so many of each kind as are of use.
+fn few(all: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = all.into_iter().partition(IpAddr::is_ipv4);
+    v4.into_iter().take(ADDRESSES_MAX).chain(v6.into_iter().take(ADDRESSES_MAX)).collect()
+}
+
+fn one_host(domain: &Domain, addresses: Vec<IpAddr>, implicit: bool) -> Decision {
+    let host = MailHost { name: domain.clone(), preference: 0, addresses };
+    Decision::Is(Conclusion { verdict: Verdict::Hosts(vec![host]), implicit, records: Vec::new() })
 }
 
 fn is(verdict: Verdict) -> Decision {
@@ -369,7 +393,7 @@ fn unresolved(cause: Cause) -> Decision {
 fn doubtful(domain: &Domain) -> Cause {
     Cause {
         text: format!(
-            "only a part or a stale copy of the MX records of {domain} could be had, by which nothing final is decided"
+            "only a part or a stale copy of the records of {domain} could be had, by which nothing final is decided"
         ),
         dns_fault: true,
         kind: CauseKind::Doubtful,

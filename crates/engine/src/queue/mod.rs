@@ -296,13 +296,13 @@ impl Queue {
     /// When `Tick` is to be said at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        if self.stopped {
+        // While the store is down nothing is begun: `StoreUp` wakes us.
+        if self.stopped || self.store != StoreState::Up {
             return None;
         }
         let wake = self.wakes.first().map(|(at, _)| *at);
-        let horizon = (self.horizon_at.0 != u64::MAX && self.store == StoreState::Up).then_some(self.horizon_at);
-        let commit = if self.store == StoreState::Up { self.batch.due() } else { None };
-        [wake, horizon, commit].into_iter().flatten().min()
+        let horizon = (self.horizon_at.0 != u64::MAX).then_some(self.horizon_at);
+        [wake, horizon, self.batch.due()].into_iter().flatten().min()
     }
 
     /// Messages in the store.
