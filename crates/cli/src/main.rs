@@ -59,7 +59,7 @@ fn run(cli: Cli, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
 fn complain(what: &str, status: u8) -> u8 {
     let mut stderr = io::stderr().lock();
     for line in what.lines() {
-        let stop = if line.ends_with('.') { "" } else { "." };
+        let stop = if line.ends_with(['.', '?']) { "" } else { "." };
         // Where stderr is closed too, the exit status remains.
         let _ = writeln!(stderr, "postroad: {}{stop}", screen::shown(line));
     }

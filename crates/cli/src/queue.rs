@@ -8,8 +8,9 @@ use crate::when::{age, ahead, to_second};
 use postroad_control::answer::{Done, QueueRow, RecipientState};
 use postroad_control::{Item, Request};
 use postroad_mail::id::MessageId;
-use postroad_mail::time::Wall;
+use postroad_mail::time::{Wall, brief};
 use std::path::Path;
+use std::time::Duration;
 
 /// Messages that are asked for at once. A page is held in memory: a message has a hundred recipients at most, unless
 /// MaxRecipients was raised.
@@ -120,7 +121,10 @@ impl Table {
             (RecipientState::Deferred, Some(next)) => ahead(next, now),
             (RecipientState::Deferred | RecipientState::Ready, _) => "now".to_owned(),
         };
-        let age = postroad_mail::time::brief(std::time::Duration::from_secs(row.age_secs));
+        let age = match row.age_secs {
+            0 => "0s".to_owned(),
+            secs => brief(Duration::from_secs(secs)),
+        };
         [row.id.to_string(), age, address(row.sender.to_string()), address(row.recipient.to_string()), next]
     }
 

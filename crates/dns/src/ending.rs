@@ -25,7 +25,7 @@ const SIGHT_MAX: Duration = Duration::from_secs(3600);
 const SERVFAIL: u16 = 2;
 
 impl Resolver {
-    fn answered(&mut self, number: u64, reply: Reply) {
+    pub(crate) fn answered(&mut self, number: u64, reply: Reply) {
         let Some(lookup) = self.lookups.get(&number) else {
             return;
         };
@@ -35,7 +35,13 @@ impl Resolver {
         self.finish(number, entry.into());
     }
 
-    fn absent(&mut self, number: u64, witness: (SocketAddr, Transport), no_name: bool, ttl: Option<u32>) {
+    pub(crate) fn absent(
+        &mut self,
+        number: u64,
+        witness: (SocketAddr, Transport),
+        no_name: bool,
+        ttl: Option<u32>,
+    ) {
         let Some(lookup) = self.lookups.get(&number) else {
             return;
         };
@@ -68,7 +74,7 @@ impl Resolver {
     }
 
     /// Nothing is left to try, or the time is over.
-    fn unanswered(&mut self, number: u64) {
+    pub(crate) fn unanswered(&mut self, number: u64) {
         let Some(lookup) = self.lookups.get_mut(&number) else {
             return;
         };
@@ -133,7 +139,7 @@ impl Resolver {
     }
 
     /// The lookup failed: a stale set may help, else the failure is told and remembered for a while.
-    fn fail(&mut self, number: u64, kind: CauseKind) {
+    pub(crate) fn fail(&mut self, number: u64, kind: CauseKind) {
         let Some(lookup) = self.lookups.get(&number) else {
             return;
         };

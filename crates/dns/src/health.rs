@@ -8,8 +8,8 @@ use postroad_mail::time::Mono;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Strikes in a row after which a transport is down. One lost datagram is weather, three are climate (`reference` in ARCHITECTURE.md:
-/// TCP counts as blocked after three truncated answers and silence).
+/// Strikes in a row after which a transport is down. One lost datagram is weather, three are climate (TCP counts as blocked after three truncated
+/// answers and silence).
 const STRIKES_MAX: u32 = 3;
 /// A closed UDP port is stronger evidence than silence, but may be a server that restarts.
 const CLOSED_PORT_STRIKES: u32 = 2;
@@ -21,6 +21,8 @@ const SUSPECT_FOR: Duration = Duration::from_secs(30);
 const MANNERS_FOR: Duration = Duration::from_secs(3600);
 /// A round trip above this puts a server after faster ones.
 const SLOW: Duration = Duration::from_millis(300);
+/// Silences to EDNS in a row after which a server that once knew EDNS has lost it, or a middlebox took it away.
+const EDNS_SILENCES_MAX: u8 = 3;
 /// Failures in a row after which a server's failure says nothing about a name.
 const FAILING_ALWAYS: u32 = 10;
 
@@ -48,6 +50,8 @@ pub(crate) struct Server {
 struct Manners {
     without_edns: Option<Mono>,
     knows_edns: bool,
+    /// Times that it answered without EDNS after silence to EDNS, since it last answered EDNS.
+    edns_silences: u8,
     folds_case: Option<Mono>,
     loses_large: Option<Mono>,
 }
@@ -221,12 +225,14 @@ impl Server {
     /// It answered a query that carried EDNS.
     pub(crate) fn note_edns(&mut self) {
         self.manners.knows_edns = true;
+        self.manners.edns_silences = 0;
     }
 
-    /// It answers without EDNS and not with it. Silence alone is no proof for a server that has answered EDNS before: what is lost may
+    /// It answers without EDNS and not with it. One silence is no proof for a server that has answered EDNS before: what is lost may
     /// be one large answer.
     pub(crate) fn note_without_edns(&mut self, now: Mono, refused: bool) {
-        if refused || !self.manners.knows_edns {
+        self.manners.edns_silences = self.manners.edns_silences.saturating_add(1);
+        if refused || !self.manners.knows_edns || self.manners.edns_silences >= EDNS_SILENCES_MAX {
             self.manners.without_edns = Some(now + MANNERS_FOR);
         }
     }

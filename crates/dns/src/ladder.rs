@@ -69,6 +69,8 @@ pub(crate) struct Standing {
     pub(crate) bare: bool,
     /// Ask without 0x20.
     pub(crate) uncased: bool,
+    /// A reply came back in another letter case.
+    pub(crate) case_changed: bool,
     /// It was told that nothing of the truncated answer can be used.
     pub(crate) unusable_told: bool,
 }
@@ -118,6 +120,7 @@ impl Standing {
             edns_refused: false,
             bare: false,
             uncased: false,
+            case_changed: false,
             unusable_told: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Lookups: one record set each, from the first query to what came of it.
 
 use crate::answer::{Cause, CauseKind, Provenance};
-use crate::cache::{Absent, Entry, FAILURE_MAX, Failure, Kept};
+use crate::cache::{Absent, Entry, Kept};
 use crate::exchange::{Exchange, ExchangeOutcome, Transport, rtype_name};
 use crate::fact::Fact;
 use crate::flight::{Ask, Heard, Owner};
@@ -48,21 +48,21 @@ pub(crate) struct First {
 /// A lookup under way.
 #[derive(Debug)]
 pub(crate) struct Lookup {
-    key: LookupKey,
+    pub(crate) key: LookupKey,
     /// The name asked for now: an alias may have led away from the key's.
-    name: Name,
-    aliases: u8,
+    pub(crate) name: Name,
+    pub(crate) aliases: u8,
     /// The least TTL of the aliases so far, in seconds.
-    ttl: u32,
-    ladder: Ladder,
+    pub(crate) ttl: u32,
+    pub(crate) ladder: Ladder,
     /// The flight that is waited for; what comes of older ones does not hurry the next step.
-    current: Option<u64>,
-    flights: BTreeSet<u64>,
-    parts: Vec<Data>,
-    parts_from: Option<SocketAddr>,
-    parts_ttl: u32,
-    trail: Vec<Exchange>,
-    waiters: Vec<(u64, Need)>,
+    pub(crate) current: Option<u64>,
+    pub(crate) flights: BTreeSet<u64>,
+    pub(crate) parts: Vec<Data>,
+    pub(crate) parts_from: Option<SocketAddr>,
+    pub(crate) parts_ttl: u32,
+    pub(crate) trail: Vec<Exchange>,
+    pub(crate) waiters: Vec<(u64, Need)>,
 }
 
 /// What a lookup came to.
@@ -233,7 +233,7 @@ impl Resolver {
             Worth::Alias => return self.follow(number, reply),
             Worth::AliasLoop => return self.fail(number, CauseKind::AliasLoop),
             Worth::Truncated => self.truncated(number, step, reply),
-            Worth::WrongCase => self.mark(number, step, Mark::Doubtful),
+            Worth::WrongCase => self.case_changed(number, step),
             Worth::Failed(ExchangeOutcome::Malformed) if step.rung == Rung::Udp => {
                 self.mark(number, step, Mark::Doubtful)
             }
@@ -264,8 +264,16 @@ impl Resolver {
         if step.edns.is_none() && !server.without_edns(self.now.mono) {
             server.note_without_edns(self.now.mono, standing.edns_refused);
         }
-        if !step.cased && standing.udp != Mark::Fresh && standing.sends > 1 {
+        if !step.cased && standing.case_changed {
             server.note_folds_case(self.now.mono);
+        }
+    }
+
+    fn case_changed(&mut self, number: u64, step: Step) {
+        self.mark(number, step, Mark::Doubtful);
+        let lookup = self.lookups.get_mut(&number);
+        if let Some(standing) = lookup.and_then(|lookup| lookup.ladder.standing_mut(step.server)) {
+            standing.case_changed = true;
         }
     }
 
@@ -295,8 +303,8 @@ impl Resolver {
             return;
         }
         lookup.ladder.mark(step.server, step.rung, Mark::Truncated);
-        // The parts of an alias's target are parts of this lookup only if its name is the one asked for.
-        if lookup.ladder.parts_allowed && !reply.records.is_empty() {
+        // Where aliases lead is known for sure by whole answers only.
+        if lookup.ladder.parts_allowed && reply.aliases + lookup.aliases == 0 && !reply.records.is_empty() {
             lookup.parts_from = Some(step.server);
             lookup.parts_ttl = lookup.parts_ttl.min(reply.ttl);
             for data in reply.records {
@@ -431,11 +439,11 @@ impl Resolver {
 
 impl Lookup {
     /// The parts that arrived could be used: one record that is not a null MX (RFC 7505) is enough.
-    fn parts_usable(&self) -> bool {
+    pub(crate) fn parts_usable(&self) -> bool {
         self.parts.iter().any(|data| !matches!(data, Data::Mx { host, .. } if host.is_root()))
     }
 
-    fn note(&mut self, exchange: Exchange) {
+    pub(crate) fn note(&mut self, exchange: Exchange) {
         if self.trail.len() < LOOKUP_TRAIL_MAX {
             self.trail.push(exchange);
         }
@@ -452,7 +460,7 @@ impl Lookup {
     }
 
     /// The kind of trouble, by what was seen.
-    fn kind(&self) -> CauseKind {
+    pub(crate) fn kind(&self) -> CauseKind {
         let outcome = |wanted: ExchangeOutcome| self.trail.iter().any(|exchange| exchange.outcome == wanted);
         if self.trail.is_empty() {
             CauseKind::NoServer
@@ -466,7 +474,7 @@ impl Lookup {
     }
 
     /// The failure for people: the last that was seen of each server and transport.
-    fn tell(&self, kind: CauseKind) -> String {
+    pub(crate) fn tell(&self, kind: CauseKind) -> String {
         let asked = format!("{} {}", rtype_name(self.key.rtype), self.key.name);
         let mut last: Vec<&Exchange> = Vec::new();
         for exchange in self.trail.iter().rev() {
@@ -505,7 +513,7 @@ impl From<Entry> for Resolved {
     }
 }
 
-fn said(expires: Mono, said: Said) -> Resolved {
+pub(crate) fn said(expires: Mono, said: Said) -> Resolved {
     Resolved { said, provenance: Provenance::Complete, expires, trail: Arc::new([]), cached: false }
 }
 

@@ -191,9 +191,8 @@ impl Judge<'_> {
             return self.permanent(domain, verdict);
         }
         // By name we are known at once, wherever in the set we stand.
-        let by_name = |exchanger: &&Exchanger| {
-            exchanger.domain.is_some() && exchanger.domain == self.settings.own_name
-        };
+        let by_name =
+            |exchanger: &&Exchanger| exchanger.domain.is_some() && exchanger.domain == self.settings.own_name;
         let ours = order.iter().find(by_name).map(|exchanger| exchanger.preference);
         let mut reading = Reading { ours, ..Reading::default() };
         for (at, exchanger) in order.iter().enumerate().take(EXCHANGERS_MAX) {
@@ -256,7 +255,8 @@ impl Judge<'_> {
             return unresolved(cause);
         }
         if reading.ours.is_some() {
-            let text = format!("no MX host of {domain} that is better than ourselves has an address to deliver to");
+            let text =
+                format!("no MX host of {domain} that is better than ourselves has an address to deliver to");
             return unresolved(Cause { text, dns_fault: false, kind: CauseKind::BetterHostsUnreachable });
         }
         if let Some(cause) = reading.refused {
@@ -281,7 +281,11 @@ impl Judge<'_> {
                 Seen::Absent(_) => unconfirmed.push(Need::new(name, rtype).confirmed()),
             }
         }
-        if needs.is_empty() { Addresses::Known { all, failed, unconfirmed } } else { Addresses::Unknown(needs) }
+        if needs.is_empty() {
+            Addresses::Known { all, failed, unconfirmed }
+        } else {
+            Addresses::Unknown(needs)
+        }
     }
 
     fn host(&self, name: &Name) -> HostState {
@@ -326,7 +330,8 @@ impl Judge<'_> {
     }
 
     fn records(&self, text: &str, rtype: u16) -> Decision {
-        let Some(name) = Name::from_text(text) else {
+        let Some(name) = (if text == "." { Some(Name::root()) } else { Name::from_text(text) }) else {
+            // What cannot be a name cannot exist.
             return is(Verdict::NoSuchDomain);
         };
         match self.seen(&name, rtype) {

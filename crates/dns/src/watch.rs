@@ -11,6 +11,10 @@ use crate::resolver::{Output, Resolver};
 use crate::timers::Timer;
 use crate::wire::SOA_TYPE;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Probes are never nearer than this, whatever the settings say: a machine must not spin.
+const PROBE_MIN: Duration = Duration::from_millis(10);
 
 impl Resolver {
     /// Something speaks against a transport.
@@ -29,8 +33,9 @@ impl Resolver {
             return;
         }
         let cause = seen.words(transport).to_owned();
-        health.down = Some(Down { cause: cause.clone(), wait: self.settings.probe_min, mail_told: false });
-        self.timers.set(Timer::Probe(server, transport), now + self.settings.probe_min);
+        let wait = self.settings.probe_min.max(PROBE_MIN);
+        health.down = Some(Down { cause: cause.clone(), wait, mail_told: false });
+        self.timers.set(Timer::Probe(server, transport), now + wait);
         self.cache.forget_failures();
         self.emit(Output::Fact(Fact::TransportDown { server, transport, cause, mail_waits: false }));
     }
@@ -94,7 +99,7 @@ impl Resolver {
 
     /// A probe brought nothing: the next comes after twice the wait.
     pub(crate) fn probe_failed(&mut self, server: SocketAddr, transport: Transport) {
-        let longest = self.settings.probe_max;
+        let longest = self.settings.probe_max.max(PROBE_MIN);
         let down = self.servers.health_mut(server, transport).and_then(|health| health.down.as_mut());
         if let Some(down) = down {
             down.wait = down.wait.saturating_mul(2).min(longest);

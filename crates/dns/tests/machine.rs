@@ -1,5 +1,8 @@
 //! The machine's own promises: one lookup for equal questions, bounds, no answer after a cancel, nothing that bytes can break.
 
+// A test may panic: that is how it fails. The lint knows test functions only, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod world;
 
 use postroad_dns::answer::{Answer, CauseKind, Question, Verdict};

@@ -13,7 +13,8 @@ use postroad_mail::reply::{Reply, Status};
 use postroad_mail::time::{Mono, Now};
 use postroad_metabase::settings::Settings;
 use postroad_smtp::server::{
-    ContentFacts, RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, ServerTimeouts, Transaction,
+    ContentFacts, RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, ServerTimeouts,
+    Transaction,
 };
 use postroad_spool::record::{Content, DraftId};
 use std::cell::Cell;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Entry {
     /// The recipients were delivered.
     Delivered {
-        /// Recipients by index.
-        to: Vec<u32>,
+        /// The recipients.
+        to: Vec<String>,
         /// How.
         tried: Tried,
         /// What the host said.
@@ -20,8 +20,8 @@ pub enum Entry {
     },
     /// The recipients wait.
     Deferred {
-        /// Recipients by index.
-        to: Vec<u32>,
+        /// The recipients.
+        to: Vec<String>,
         /// How.
         tried: Tried,
         /// In words.
@@ -29,8 +29,8 @@ pub enum Entry {
     },
     /// The recipients failed for good.
     Failed {
-        /// Recipients by index.
-        to: Vec<u32>,
+        /// The recipients.
+        to: Vec<String>,
         /// How.
         tried: Tried,
         /// In words, the enhanced status first.
@@ -71,7 +71,8 @@ pub enum Entry {
 pub fn verdict_words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Hosts(hosts) => {
-            let names: Vec<String> = hosts.iter().map(|host| format!("{} {}", host.preference, host.name)).collect();
+            let names: Vec<String> =
+                hosts.iter().map(|host| format!("{} {}", host.preference, host.name)).collect();
             let shown = names.iter().take(HOSTS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
             match names.len().saturating_sub(HOSTS_SHOWN) {
                 0 => format!("hosts {shown}"),
@@ -130,7 +131,8 @@ impl Entry {
     #[must_use]
     pub fn body(mut self) -> String {
         loop {
-            let text = serde_json::to_string(&self).unwrap_or_else(|_| String::from("{\"what\":\"retried\"}"));
+            let text =
+                serde_json::to_string(&self).unwrap_or_else(|_| String::from("{\"what\":\"retried\"}"));
             if text.len() <= JOURNAL_BODY_MAX || !self.shorten() {
                 return text;
             }
@@ -139,6 +141,13 @@ impl Entry {
 
     /// Halves what is longest; false when there is nothing left to give.
     fn shorten(&mut self) -> bool {
+        if let Self::Delivered { to, .. } | Self::Deferred { to, .. } | Self::Failed { to, .. } = self
+            && to.len() > STEPS_MAX
+        {
+            let named = to.len();
+            to.truncate(named / 2);
+            return true;
+        }
         let trail = match self {
             Self::Plan { trail, .. } => trail,
             Self::Delivered { tried, .. }

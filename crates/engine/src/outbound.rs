@@ -27,7 +27,8 @@ use postroad_mail::reply::Status;
 use postroad_mail::time::{Mono, Now};
 use postroad_metabase::settings::Settings;
 use postroad_smtp::client::{
-    Client, ClientInput, ClientOutput, ClientSettings, Delivery, HostFailure, HostFault, RecipientResult, Stage, Tls,
+    Client, ClientInput, ClientOutput, ClientSettings, Delivery, HostFailure, HostFault, RecipientResult,
+    Stage, Tls,
 };
 use postroad_spool::record::{Content, GateKind};
 use std::collections::VecDeque;
@@ -286,7 +287,11 @@ impl Outbound {
         let failure = failure.clone();
         if let Some(job) = self.job.take() {
             let outcomes = vec![Outcome::Failed(failure); job.recipients.len()];
-            self.outputs.push_back(OutboundOutput::Report(Report { id: job.message.id, outcomes, tried: self.tried() }));
+            self.outputs.push_back(OutboundOutput::Report(Report {
+                id: job.message.id,
+                outcomes,
+                tried: self.tried(),
+            }));
         }
         self.outputs.push_back(OutboundOutput::Want);
     }
@@ -577,7 +582,11 @@ impl Outbound {
                     let outcome = Outcome::Delivered { reply: file.clone() };
                     let outcomes = vec![outcome; job.recipients.len()];
                     let tried = Tried { host: self.hop.to_string(), ..Tried::default() };
-                    self.outputs.push_back(OutboundOutput::Report(Report { id: job.message.id, outcomes, tried }));
+                    self.outputs.push_back(OutboundOutput::Report(Report {
+                        id: job.message.id,
+                        outcomes,
+                        tried,
+                    }));
                 }
                 self.state = State::Wanting;
                 self.outputs.push_back(OutboundOutput::Want);
@@ -603,9 +612,10 @@ fn outcome(result: RecipientResult, remote: Option<&str>) -> Outcome {
             let cause = format!("{} deferred {}: {reply}", remote.unwrap_or("the host"), words(stage));
             Outcome::Deferred { status, cause }
         }
-        RecipientResult::Lost(failure) => {
-            Outcome::Deferred { status: Status::new(4, 4, 2), cause: format!("{}: {}", remote.unwrap_or(""), failure.text) }
-        }
+        RecipientResult::Lost(failure) => Outcome::Deferred {
+            status: Status::new(4, 4, 2),
+            cause: format!("{}: {}", remote.unwrap_or(""), failure.text),
+        },
         RecipientResult::EightBitNotOffered => Outcome::Failed(walk::no_8bitmime()),
     }
 }

@@ -89,8 +89,8 @@ pub static CATALOGUE: &[Entry] = &[
         key: 2,
         sentence: "DNS server {server} cannot be reached over {transport}: {cause}. {mail}.",
         remedy: "Let the server answer over that transport, and let firewalls pass port 53 over both UDP and TCP; or name other \
-                 servers in DnsServers. If TCP cannot be had, SmtpUseTcpDns = 2 asks over UDP only. `postroad dns doctor` \
-                 shows what works.",
+                 servers in DnsServers. If TCP cannot be had, SmtpUseTcpDns = 2 asks over UDP only. `postroad dns mx \
+                 DOMAIN --policy NAME` shows what works.",
     },
     Entry {
         number: 2013,

@@ -95,7 +95,7 @@ fn sentences() {
         "2026-11-25 07:00:28Z Warning      2012 DNS           DNS server 192.0.2.1 cannot be reached over TCP: connection \
          refused. Mail still flows by other ways.\n    Let the server answer over that transport, and let firewalls pass \
          port 53 over both UDP and TCP; or name other servers in DnsServers. If TCP cannot be had, SmtpUseTcpDns = 2 asks \
-         over UDP only. `postroad dns doctor` shows what works.",
+         over UDP only. `postroad dns mx DOMAIN --policy NAME` shows what works.",
     );
     check(
         Fact::StoreRecovered,

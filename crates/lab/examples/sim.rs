@@ -99,7 +99,10 @@ fn read(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--plant" => {
                 let name = value()?;
                 let named = |plant: &&Plant| format!("{plant:?}").eq_ignore_ascii_case(&name);
-                let plant = Plant::ALL.iter().find(named).ok_or(format!("{name:?} is no plant of {:?}", Plant::ALL))?;
+                let plant = Plant::ALL
+                    .iter()
+                    .find(named)
+                    .ok_or(format!("{name:?} is no plant of {:?}", Plant::ALL))?;
                 asked.options.plant = *plant;
             }
             "--trace" => asked.options.whole_trace = true,

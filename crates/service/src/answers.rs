@@ -3,6 +3,7 @@
 
 use postroad_control::answer::{Explanation, QueueRow, RecipientState, Step};
 use postroad_control::{Failed, FailedKind};
+use postroad_dns::exchange::{Exchange, ExchangeOutcome};
 use postroad_engine::journal::{Entry, Tried};
 use postroad_engine::queue::Queue;
 use postroad_engine::route;
@@ -13,12 +14,14 @@ use postroad_mail::id::MessageId;
 use postroad_mail::time::{Wall, brief};
 use postroad_metabase::settings::Settings;
 use postroad_spool::record::{Gate, GateKind, JournalEntry, Load, Loaded, Pending, Stored};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages of a page of a listing.
 pub(crate) const PAGE: usize = 200;
 /// Journal entries told of one subject.
 const STEPS_MAX: usize = 200;
+/// Recipients named in a sentence.
+const RECIPIENTS_SHOWN: usize = 5;
 /// Messages of a hop that are looked through for an address.
 const MESSAGES_SEARCHED: usize = 10_000;
 
@@ -147,40 +150,61 @@ async fn journal(source: &impl Source, load: Load) -> Result<Vec<JournalEntry>, 
 }
 
 async fn explain_message(source: &impl Source, id: MessageId) -> Result<Explanation, Failed> {
-    let entries = journal(source, Load::JournalOfMessage { id, limit: STEPS_MAX }).await?;
+    // In this order: a message that is settled in between is found in the journal.
     let stored = messages(source, Load::Message(id)).await?.pop();
+    let entries = journal(source, Load::JournalOfMessage { id, limit: STEPS_MAX }).await?;
     if entries.is_empty() && stored.is_none() {
-        return Err(not_found(format!("nothing is known of message {id}: no such id, or its history has been dropped")));
+        return Err(not_found(format!(
+            "nothing is known of message {id}: no such id, or its history has been dropped"
+        )));
     }
     let mut standing = Vec::new();
-    let mut recipients = BTreeMap::new();
+    let mut accepted_text = String::from("Accepted.");
     if let Some(stored) = &stored {
         let message = &stored.message;
-        for (index, recipient) in message.recipients.iter().enumerate() {
-            recipients.insert(u32::try_from(index).unwrap_or(u32::MAX), recipient.address.to_string());
-        }
-        standing.push(format!(
-            "Accepted {} from {}, {} octets, {} recipients.",
-            id.given_at(),
+        let to = message.recipients.iter().map(|recipient| recipient.address.to_string());
+        let to: Vec<String> = to.take(RECIPIENTS_SHOWN).collect();
+        let more = message.recipients.len().saturating_sub(RECIPIENTS_SHOWN);
+        accepted_text = format!(
+            "Accepted from {} for {}{}, {} octets.",
             message.sender.path,
+            to.join(", "),
+            if more > 0 { format!(" and {more} more") } else { String::new() },
             message.size + message.trace.len() as u64,
-            message.recipients.len()
-        ));
+        );
         let mut gates = BTreeMap::new();
         let rows = rows(source, stored, &mut gates).await?;
-        standing.extend(rows.iter().map(|row| standing_of(row, gates.get(&row.hop).and_then(Option::as_ref))));
+        standing
+            .extend(rows.iter().map(|row| standing_of(row, gates.get(&row.hop).and_then(Option::as_ref))));
     } else {
-        standing.push(String::from("It is no longer in the queue: what became of each recipient stands above."));
+        standing
+            .push(String::from("It is no longer in the queue: what became of each recipient stands above."));
     }
     let accepted = id.given_at();
     let about = |entry: &JournalEntry| entry.message == Some(id) || entry.at >= accepted || is_plan(entry);
-    let steps = entries.into_iter().filter(about).map(|entry| step(entry, &recipients)).collect();
+    let hop =
+        stored.as_ref().and_then(|stored| stored.message.recipients.first()).map(|first| first.hop.clone());
+    let hop = hop.or_else(|| entries.first().map(|entry| entry.hop.clone())).unwrap_or(NextHop::Drop);
+    let mut steps: Vec<Step> = entries.into_iter().filter(about).map(step).collect();
+    steps.push(Step { at: accepted, id: Some(id), hop, text: vec![accepted_text] });
+    // Plans made before it came stand before it.
+    steps.sort_by_key(|step| step.at);
     Ok(Explanation { subject: id.to_string(), steps, standing })
 }
 
 /// A plan may have been made before the message came that follows it.
 fn is_plan(entry: &JournalEntry) -> bool {
     matches!(serde_json::from_str(&entry.body), Ok(Entry::Plan { .. }))
+}
+
+/// Whether an entry about a message is about this recipient.
+fn is_about(entry: &JournalEntry, address: &str) -> bool {
+    match serde_json::from_str(&entry.body) {
+        Ok(Entry::Delivered { to, .. } | Entry::Deferred { to, .. } | Entry::Failed { to, .. }) => {
+            to.iter().any(|one| one == address)
+        }
+        _ => false,
+    }
 }
 
 fn standing_of(row: &QueueRow, gate: Option<&Gate>) -> String {
@@ -193,7 +217,12 @@ fn standing_of(row: &QueueRow, gate: Option<&Gate>) -> String {
     match (row.state, row.next_try) {
         (RecipientState::Deferred, Some(until)) => {
             let wait = brief(until - (row.accepted + std::time::Duration::from_secs(row.age_secs)));
-            format!("{} waits until {until} (in {wait}): {}{}{kind}", row.recipient, row.cause, full_stop(&row.cause))
+            format!(
+                "{} waits until {until} (in {wait}): {}{}{kind}",
+                row.recipient,
+                row.cause,
+                full_stop(&row.cause)
+            )
         }
         (RecipientState::Active, _) => format!("{} is being delivered at this moment.", row.recipient),
         _ => format!("{} is due: it is tried as soon as a connection is free.", row.recipient),
@@ -210,9 +239,11 @@ async fn explain_hop(
     hop: NextHop,
     address: Option<&Address>,
 ) -> Result<Explanation, Failed> {
-    let entries = journal(source, Load::JournalOfHop { hop: hop.clone(), limit: STEPS_MAX }).await?;
+    let mut entries = journal(source, Load::JournalOfHop { hop: hop.clone(), limit: STEPS_MAX }).await?;
+    if let Some(address) = address {
+        entries.retain(|entry| entry.message.is_none() || is_about(entry, &address.to_string()));
+    }
     let mut waiting = Vec::new();
-    let mut names: BTreeMap<MessageId, BTreeMap<u32, String>> = BTreeMap::new();
     let mut after = None;
     let mut searched = 0;
     let mut gates = BTreeMap::new();
@@ -227,9 +258,6 @@ async fn explain_hop(
             let found = rows(source, stored, &mut gates).await?;
             let found = found.into_iter().filter(|row| row.hop == hop);
             waiting.extend(found.filter(|row| address.is_none_or(|address| row.recipient == *address)));
-            let named = stored.message.recipients.iter().enumerate();
-            let named = named.map(|(index, one)| (u32::try_from(index).unwrap_or(0), one.address.to_string()));
-            names.insert(stored.message.id, named.collect());
         }
         if !full {
             break;
@@ -254,20 +282,12 @@ async fn explain_hop(
     }
     let shown = waiting.iter().take(20);
     standing.extend(shown.map(|row| standing_of(row, gates.get(&row.hop).and_then(Option::as_ref))));
-    let none = BTreeMap::new();
-    let steps = entries.into_iter().map(|entry| {
-        let names = entry.message.and_then(|id| names.get(&id)).unwrap_or(&none);
-        step(entry, names)
-    });
-    Ok(Explanation { subject: subject.to_owned(), steps: steps.collect(), standing })
+    Ok(Explanation { subject: subject.to_owned(), steps: entries.into_iter().map(step).collect(), standing })
 }
 
 /// A journal entry in words.
-fn step(entry: JournalEntry, recipients: &BTreeMap<u32, String>) -> Step {
-    let names = |to: &[u32]| {
-        let name = |index: &u32| recipients.get(index).cloned().unwrap_or_else(|| format!("recipient {}", index + 1));
-        to.iter().map(name).collect::<Vec<_>>().join(", ")
-    };
+fn step(entry: JournalEntry) -> Step {
+    let names = |to: &[String]| to.join(", ");
     let mut text = Vec::new();
     match serde_json::from_str::<Entry>(&entry.body) {
         Ok(Entry::Delivered { to, tried, reply }) => {
@@ -283,8 +303,11 @@ fn step(entry: JournalEntry, recipients: &BTreeMap<u32, String>) -> Step {
             how(&tried, &mut text);
         }
         Ok(Entry::Plan { plan, verdict, provenance, trail }) => {
-            text.push(format!("Resolved (plan {plan}, {}): {verdict}", format!("{provenance:?}").to_lowercase()));
-            text.extend(trail.iter().map(|exchange| exchange.tell()));
+            text.push(format!(
+                "Resolved (plan {plan}, {}): {verdict}",
+                format!("{provenance:?}").to_lowercase()
+            ));
+            exchanges(&trail, &mut text);
         }
         Ok(Entry::HopFailed { cause, tried, until }) => {
             text.push(format!("Could not be tried, waits until {}: {cause}", Wall(until)));
@@ -298,13 +321,31 @@ fn step(entry: JournalEntry, recipients: &BTreeMap<u32, String>) -> Step {
     Step { at: entry.at, id: entry.message, hop: entry.hop, text }
 }
 
+/// Exchanges, a line each; those that only looked up a host's address, and did, share one when they are many.
+fn exchanges(trail: &[Exchange], text: &mut Vec<String>) {
+    const FEW: usize = 4;
+    let routine = |exchange: &&Exchange| {
+        let address = matches!(postroad_dns::exchange::rtype_name(exchange.rtype).as_str(), "A" | "AAAA");
+        address && matches!(exchange.outcome, ExchangeOutcome::Answered | ExchangeOutcome::NoData)
+    };
+    let addresses: Vec<&Exchange> = trail.iter().filter(routine).collect();
+    let fold = addresses.len() > FEW;
+    text.extend(trail.iter().filter(|exchange| !fold || !routine(exchange)).map(Exchange::tell));
+    if fold {
+        let servers: BTreeSet<String> =
+            addresses.iter().map(|exchange| format!("{} {}", exchange.transport, exchange.server)).collect();
+        let servers = servers.into_iter().collect::<Vec<_>>().join(", ");
+        text.push(format!("{servers} A and AAAA of the hosts: {} exchanges, all answered", addresses.len()));
+    }
+}
+
 fn how(tried: &Tried, text: &mut Vec<String>) {
-    text.extend(tried.trail.iter().map(|exchange| exchange.tell()));
+    exchanges(&tried.trail, text);
     text.extend(tried.steps.iter().map(|step| format!("tried {step}")));
     if let Some(tls) = &tried.tls {
         text.push(format!("TLS {tls}"));
     }
     if let Some(plan) = tried.plan {
-        text.push(format!("plan {plan}"));
+        text.push(format!("hosts by plan {plan}"));
     }
 }

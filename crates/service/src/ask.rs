@@ -6,7 +6,9 @@ use crate::data::{self, DataDir, DataError};
 use crate::{configuration, store};
 use postroad_control::answer::{Done, EventRow};
 use postroad_control::{Failed, FailedKind, Item, LINE_MAX, Line, Request, SOCKET, Which};
-use postroad_engine::queue::{AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection};
+use postroad_engine::queue::{
+    AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection,
+};
 use postroad_events::log::{EventLog, Filter, LogError};
 use postroad_mail::time::Wall;
 use postroad_metabase::settings::Settings;
@@ -71,7 +73,8 @@ fn unavailable(what: String) -> Failed {
 }
 
 fn ask_service(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
-    let broken = |error: &dyn std::fmt::Display| unavailable(format!("the service broke off its answer: {error}"));
+    let broken =
+        |error: &dyn std::fmt::Display| unavailable(format!("the service broke off its answer: {error}"));
     stream.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
     let mut line = serde_json::to_string(request).map_err(|error| broken(&error))?;
     line.push('\n');
@@ -79,7 +82,8 @@ fn ask_service(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(I
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
-        let octets = reader.by_ref().take(LINE_MAX as u64).read_line(&mut line).map_err(|error| broken(&error))?;
+        let octets =
+            reader.by_ref().take(LINE_MAX as u64).read_line(&mut line).map_err(|error| broken(&error))?;
         if octets == 0 {
             return Err(broken(&"the connection was closed"));
         }
@@ -126,7 +130,9 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
             kind: FailedKind::Temporary,
             what: format!("a service is starting or ending on {}: try again in a moment", path.display()),
         },
-        error => unavailable(format!("{error}. Start a service with `postroad serve`, or name its folder with --data")),
+        error => unavailable(format!(
+            "{error}. Start a service with `postroad serve`, or name its folder with --data"
+        )),
     })?;
     if let Request::Events { limit, number } = request {
         return events(&dir.path, *limit, *number, each);
@@ -167,7 +173,9 @@ pub(crate) async fn answer(
         Request::QueueList { after, limit } => {
             let (mut after, mut left) = (*after, *limit);
             while left > 0 {
-                let page = answers::messages(source, Load::Messages { after, limit: left.min(answers::PAGE) }).await?;
+                let page =
+                    answers::messages(source, Load::Messages { after, limit: left.min(answers::PAGE) })
+                        .await?;
                 let full = page.len() >= left.min(answers::PAGE);
                 left -= page.len().min(left);
                 after = page.last().map(|stored| stored.message.id);
@@ -185,7 +193,9 @@ pub(crate) async fn answer(
         Request::QueueShow { id } => {
             let stored = answers::messages(source, Load::Message(*id)).await?.pop();
             let Some(stored) = stored else {
-                let what = format!("message {id} is not in the queue; `postroad explain {id}` may know what became of it");
+                let what = format!(
+                    "message {id} is not in the queue; `postroad explain {id}` may know what became of it"
+                );
                 return Err(Failed { kind: FailedKind::NotFound, what });
             };
             for row in answers::rows(source, &stored, &mut gates).await? {
@@ -197,7 +207,10 @@ pub(crate) async fn answer(
             each(Item::Explanation(answers::explain(source, subject).await?));
             Ok(())
         }
-        Request::Status | Request::QueueRetry { .. } | Request::QueueDelete { .. } | Request::Events { .. } => {
+        Request::Status
+        | Request::QueueRetry { .. }
+        | Request::QueueDelete { .. }
+        | Request::Events { .. } => {
             Err(Failed { kind: FailedKind::Usage, what: String::from("not a question of this kind") })
         }
     }
@@ -211,7 +224,10 @@ impl Offline {
         let mut store = self.store.borrow_mut();
         loop {
             let Some(output) = queue.poll() else {
-                return Err(Failed { kind: FailedKind::Temporary, what: String::from("the queue gave no answer") });
+                return Err(Failed {
+                    kind: FailedKind::Temporary,
+                    what: String::from("the queue gave no answer"),
+                });
             };
             let input = match output {
                 QueueOutput::Started => {
@@ -262,7 +278,8 @@ pub(crate) fn events(
         Err(LogError::Missing) => return Ok(()),
         Err(error) => return Err(unavailable(error.to_string())),
     };
-    let events = log.list(&Filter { after: None, limit, number }).map_err(|error| unavailable(error.to_string()))?;
+    let events =
+        log.list(&Filter { after: None, limit, number }).map_err(|error| unavailable(error.to_string()))?;
     for (_, event) in events {
         each(Item::Event(EventRow {
             number: event.number,

@@ -22,7 +22,9 @@ pub(crate) fn read(data: &Path, file: Option<&PathBuf>) -> Result<Arc<Settings>,
         return Err(format!("{shown} is over {FILE_MAX} octets: it is not a configuration file"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| {
-        format!("the configuration file {shown} cannot be read: {error}. Name a TOML file that this user may read")
+        format!(
+            "the configuration file {shown} cannot be read: {error}. Name a TOML file that this user may read"
+        )
     })?;
     Settings::read(&text, &shown.to_string(), data, &host)
         .map(Arc::new)

@@ -114,7 +114,8 @@ async fn converse(desk: &Rc<Desk>, stream: UnixStream) -> io::Result<()> {
     let result = match serde_json::from_str(&line) {
         Ok(request) => answer(desk, &request, &mut writing).await,
         Err(error) => {
-            let what = format!("the service does not understand the question: {error}. Is it of another version?");
+            let what =
+                format!("the service does not understand the question: {error}. Is it of another version?");
             Err(Failed { kind: FailedKind::Usage, what })
         }
     };
@@ -142,7 +143,8 @@ async fn answer(
     request: &Request,
     writing: &mut tokio::net::unix::OwnedWriteHalf,
 ) -> Result<(), Failed> {
-    let gone = |_| Failed { kind: FailedKind::Unavailable, what: String::from("the face does not read its answer") };
+    let gone =
+        |_| Failed { kind: FailedKind::Unavailable, what: String::from("the face does not read its answer") };
     let mut items = Vec::new();
     match request {
         Request::Status => items.push(Item::Status(Box::new(desk.status().await?))),
@@ -163,7 +165,10 @@ async fn answer(
             let (mut after, mut left) = (*after, *limit);
             while left > 0 {
                 let limit = left.min(answers::PAGE);
-                ask::answer(desk.as_ref(), &Request::QueueList { after, limit }, &mut |item| items.push(item)).await?;
+                ask::answer(desk.as_ref(), &Request::QueueList { after, limit }, &mut |item| {
+                    items.push(item)
+                })
+                .await?;
                 let ids = items.iter().filter_map(|item| match item {
                     Item::Recipient(row) => Some(row.id),
                     _ => None,
@@ -230,7 +235,12 @@ impl Desk {
                 let gate = view.as_ref().map_or(row.state.gate, |view| view.gate.clone());
                 if let Some(gate) = gate {
                     let recipients = view.map_or(row.waiting, |view| view.waiting);
-                    waiting.push(WaitingHop { hop: row.hop, recipients, cause: gate.cause, until: gate.until });
+                    waiting.push(WaitingHop {
+                        hop: row.hop,
+                        recipients,
+                        cause: gate.cause,
+                        until: gate.until,
+                    });
                 }
             }
             if !full {
@@ -248,7 +258,9 @@ fn dns_server(report: &ServerReport) -> DnsServer {
         let name = transport.transport;
         match (&transport.down, transport.round_trip) {
             (Some(cause), _) => {
-                let probe = transport.next_probe.map_or(String::new(), |next| format!(", next probe in {}", brief(next)));
+                let probe = transport
+                    .next_probe
+                    .map_or(String::new(), |next| format!(", next probe in {}", brief(next)));
                 format!("{name}: down ({cause}){probe}")
             }
             (None, Some(round_trip)) => format!("{name}: works, {:.1} ms", round_trip.as_secs_f64() * 1000.0),

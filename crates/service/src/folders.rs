@@ -55,7 +55,9 @@ impl Filing {
     /// The original's envelope lines, before the header section.
     fn envelope(&self) -> String {
         let mut text = format!("x-sender: {}\r\n", self.message.sender.path);
-        for recipient in self.recipients.iter().filter_map(|index| self.message.recipients.get(*index as usize)) {
+        for recipient in
+            self.recipients.iter().filter_map(|index| self.message.recipients.get(*index as usize))
+        {
             text.push_str(&format!("x-receiver: {}\r\n", recipient.address));
         }
         text
@@ -66,7 +68,9 @@ impl Filing {
             "Message {} from {} could neither be delivered nor returned.\r\nReason: {}\r\n",
             self.message.id, self.message.sender.path, self.cause
         );
-        for recipient in self.recipients.iter().filter_map(|index| self.message.recipients.get(*index as usize)) {
+        for recipient in
+            self.recipients.iter().filter_map(|index| self.message.recipients.get(*index as usize))
+        {
             text.push_str(&format!("Recipient: {}\r\n", recipient.address));
         }
         text

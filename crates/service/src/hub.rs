@@ -297,7 +297,9 @@ fn event_of(fact: DnsFact, dns: &DnsShell) -> Option<Fact> {
         DnsFact::TransportUp { server, transport } => {
             Fact::DnsServerUp { server, transport: transport_of(transport) }
         }
-        DnsFact::NoServer { policy, cause } => Fact::NoDnsServer { cause: format!("{cause} (policy {policy})") },
+        DnsFact::NoServer { policy, cause } => {
+            Fact::NoDnsServer { cause: format!("{cause} (policy {policy})") }
+        }
         DnsFact::SomeServer => {
             // The first server none of whose transports is down answered.
             let up = |report: &postroad_dns::resolver::ServerReport| {

@@ -74,7 +74,10 @@ async fn accept(hub: Rc<Hub>, listener: TcpListener) {
         match listener.accept().await {
             Ok((socket, client)) => {
                 if hub.inbound.get() >= u64::from(hub.settings().connections_max) {
-                    let line = format!("421 4.3.2 {} Too many connections, try again later\r\n", hub.settings().fqdn);
+                    let line = format!(
+                        "421 4.3.2 {} Too many connections, try again later\r\n",
+                        hub.settings().fqdn
+                    );
                     let _ = socket.try_write(line.as_bytes());
                     continue;
                 }

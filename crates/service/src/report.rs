@@ -103,7 +103,12 @@ impl Report {
                 self.recipient("delivered", message, *recipient, &[("host", host), ("reply", reply)]);
             }
             Flow::Deferred { message, recipient, cause, until } => {
-                self.recipient("deferred", message, *recipient, &[("until", &second(*until)), ("cause", cause)]);
+                self.recipient(
+                    "deferred",
+                    message,
+                    *recipient,
+                    &[("until", &second(*until)), ("cause", cause)],
+                );
             }
             Flow::Failed { message, recipient, cause, status, fate } => {
                 let word = match fate {
@@ -112,7 +117,12 @@ impl Report {
                     Fate::Silent => "failed",
                     Fate::Deleted => "deleted",
                 };
-                self.recipient(word, message, *recipient, &[("status", &status.to_string()), ("cause", cause)]);
+                self.recipient(
+                    word,
+                    message,
+                    *recipient,
+                    &[("status", &status.to_string()), ("cause", cause)],
+                );
             }
             Flow::HopWaits { hop, kind, cause, until, waiting } => {
                 let until = format!("{cause}. {waiting} recipients wait; next try at {}", second(*until));
@@ -141,7 +151,8 @@ impl Report {
         let at = self.clock.now().wall;
         let line = match self.form {
             LogForm::Human | LogForm::Silent => {
-                let mut line = format!("{} {word} {} from {} to {to}", second(at), message.id, sender(message));
+                let mut line =
+                    format!("{} {word} {} from {} to {to}", second(at), message.id, sender(message));
                 for (name, value) in fields {
                     line.push_str(&format!("; {name} {}", printable(value)));
                 }
@@ -212,4 +223,3 @@ pub(crate) fn second(at: Wall) -> String {
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
-

@@ -185,9 +185,9 @@ impl DnsShell {
 
     fn socket(self: &Rc<Self>, server: SocketAddr, slot: u16) -> io::Result<Rc<UdpSocket>> {
         let mut pools = self.pools.borrow_mut();
-        let pool = pools
-            .entry(server)
-            .or_insert_with(|| Pool { sockets: std::iter::repeat_with(|| None).take(usize::from(SLOTS)).collect() });
+        let pool = pools.entry(server).or_insert_with(|| Pool {
+            sockets: std::iter::repeat_with(|| None).take(usize::from(SLOTS)).collect(),
+        });
         let Some(place) = pool.sockets.get_mut(usize::from(slot)) else {
             return Err(io::Error::other("no such slot"));
         };
@@ -203,7 +203,8 @@ impl DnsShell {
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
         let socket = Rc::new(UdpSocket::from_std(socket)?);
-        let reader = tokio::task::spawn_local(Rc::clone(self).read_datagrams(server, slot, Rc::clone(&socket)));
+        let reader =
+            tokio::task::spawn_local(Rc::clone(self).read_datagrams(server, slot, Rc::clone(&socket)));
         *place = Some((Rc::clone(&socket), reader.abort_handle()));
         Ok(socket)
     }
@@ -287,7 +288,9 @@ fn fault_of(error: &io::Error) -> IoFault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => IoFault::Refused,
         io::ErrorKind::TimedOut => IoFault::TimedOut,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => IoFault::Reset,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            IoFault::Reset
+        }
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => IoFault::Unreachable,
         _ => IoFault::Other,
     }

@@ -88,11 +88,14 @@ pub fn run_until(
     // The configuration is judged before anything is touched.
     configuration::read(&options.data, options.config.as_ref()).map_err(ServeError::Configuration)?;
     let dir = DataDir::create(&options.data).map_err(|error| match error {
-        DataError::InUse(_) => ServeError::InUse(format!("{error}. End it, or name another folder with --data")),
+        DataError::InUse(_) => {
+            ServeError::InUse(format!("{error}. End it, or name another folder with --data"))
+        }
         error => ServeError::Unavailable(error.to_string()),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| ServeError::Unavailable(format!("the runtime does not start: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| ServeError::Unavailable(format!("the runtime does not start: {error}")))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, serve(&options, &dir, ends, ready));
     // Tasks that still run are sessions and attempts beyond their time: they end with the runtime.
@@ -109,7 +112,8 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let clock = Clock::start();
     let started = clock.now().wall;
-    let settings = configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
+    let settings =
+        configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
     let unavailable = |what: String| ServeError::Unavailable(what);
     let report = Rc::new(Report::new(clock, options.log));
     let spool = dir.path.join(data::SPOOL);
@@ -148,7 +152,8 @@ async fn serve(
             "{address} cannot be bound: {error}. End the program that has it, or set another ServerBindings"
         )));
     }
-    let control = control::bind(&dir.path).map_err(|error| unavailable(format!("the control socket: {error}")))?;
+    let control =
+        control::bind(&dir.path).map_err(|error| unavailable(format!("the control socket: {error}")))?;
     if let Some(file) = made {
         report.state(Fact::CertificateMade { name: settings.fqdn.clone(), file: file.display().to_string() });
     }
@@ -163,7 +168,10 @@ async fn serve(
     };
     // A port that the system chose is known from here on.
     service.tell_resolver();
-    report.state(Fact::Started { version: String::from(env!("CARGO_PKG_VERSION")), bindings: listeners.bound() });
+    report.state(Fact::Started {
+        version: String::from(env!("CARGO_PKG_VERSION")),
+        bindings: listeners.bound(),
+    });
     if !options.quiet {
         service.welcome();
     }
@@ -198,7 +206,10 @@ fn open_events(dir: &DataDir, report: &Rc<Report>) -> Option<EventLog> {
     match EventLog::open(&path) {
         Ok(log) => Some(log),
         Err(error) => {
-            report.say(&format!("The event log {} cannot be used: {error}. Events are told here alone.", path.display()));
+            report.say(&format!(
+                "The event log {} cannot be used: {error}. Events are told here alone.",
+                path.display()
+            ));
             None
         }
     }

@@ -56,7 +56,8 @@ impl StoreHandle {
         let (jobs, jobs_in) = mpsc::channel();
         let (replies, replies_in) = async_mpsc::unbounded_channel();
         let mut writer = Writer { store: Some(store), options, spool, events, clock, replies, commits: 0 };
-        let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || writer.run(&jobs_in))?;
+        let thread =
+            std::thread::Builder::new().name(String::from("store")).spawn(move || writer.run(&jobs_in))?;
         Ok((Self { jobs, thread: std::cell::RefCell::new(Some(thread)) }, replies_in))
     }
 

@@ -36,7 +36,11 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Reads once, and hands what came to `take` while the buffer is held; no octets at the end.
-    pub(crate) async fn read<T>(&mut self, buffer: &Buffer, mut take: impl FnMut(&[u8]) -> T) -> io::Result<T> {
+    pub(crate) async fn read<T>(
+        &mut self,
+        buffer: &Buffer,
+        mut take: impl FnMut(&[u8]) -> T,
+    ) -> io::Result<T> {
         poll_fn(|cx| {
             let mut buffer = buffer.0.borrow_mut();
             let mut read = ReadBuf::new(&mut buffer);

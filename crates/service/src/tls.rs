@@ -31,7 +31,10 @@ pub(crate) fn load(data: &Path, name: &str) -> Result<(Tls, Option<PathBuf>), St
         make(&folder, &certificate, &key, name)?;
     }
     let read = |path: &Path, what: &str, error: &dyn std::fmt::Display| {
-        format!("the TLS {what} {} cannot be read: {error}. Replace it, or remove both files to have new ones made", path.display())
+        format!(
+            "the TLS {what} {} cannot be read: {error}. Replace it, or remove both files to have new ones made",
+            path.display()
+        )
     };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&certificate)
         .and_then(Iterator::collect)
@@ -52,7 +55,9 @@ pub(crate) fn load(data: &Path, name: &str) -> Result<(Tls, Option<PathBuf>), St
 }
 
 fn make(folder: &Path, certificate: &Path, key: &Path, name: &str) -> Result<(), String> {
-    let failed = |error: &dyn std::fmt::Display| format!("no TLS certificate could be made in {}: {error}", folder.display());
+    let failed = |error: &dyn std::fmt::Display| {
+        format!("no TLS certificate could be made in {}: {error}", folder.display())
+    };
     std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).map_err(|error| failed(&error))?;
     write(key, &made.signing_key.serialize_pem()).map_err(|error| failed(&error))?;

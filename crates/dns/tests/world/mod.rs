@@ -209,7 +209,6 @@ impl<B: Behaviour> World<B> {
                 match self.behaviour.tcp(server) {
                     Tcp::Refused => {
                         self.later(HALF_TRIP * 2, Input::ConnectFailed { conn, fault: IoFault::Refused });
-                        self.sequence += 1;
                     }
                     Tcp::Dropped => {}
                     _ => self.later(HALF_TRIP * 2, Input::Connected { conn }),

@@ -54,7 +54,9 @@ pub(super) fn read(answer: &Answer) -> Reading {
         Verdict::Hosts(_) => Reading::Hosts,
         Verdict::NoSuchDomain => permanent(Status::new(5, 1, 2), "the domain does not exist"),
         Verdict::NoMailService => permanent(Status::new(5, 1, 10), "the domain accepts no mail (null MX)"),
-        Verdict::NoHost => permanent(Status::new(5, 4, 4), "the domain has no mail host: no MX, no A, no AAAA record"),
+        Verdict::NoHost => {
+            permanent(Status::new(5, 4, 4), "the domain has no mail host: no MX, no A, no AAAA record")
+        }
         Verdict::LoopsBack => permanent(
             Status::new(5, 4, 6),
             "the best mail host of the domain is this server, which does not take the domain for its own",
@@ -193,7 +195,9 @@ impl Walk {
                 reply: None,
             });
         }
-        Conclusion::Defer(self.steps.last().cloned().unwrap_or_else(|| String::from("there is no host to try")))
+        Conclusion::Defer(
+            self.steps.last().cloned().unwrap_or_else(|| String::from("there is no host to try")),
+        )
     }
 
     pub(super) fn steps(&self) -> &[String] {

@@ -239,4 +239,3 @@ fn tell(ids: &mut Vec<MessageId>, id: MessageId) {
         ids.push(id);
     }
 }
-

@@ -177,7 +177,10 @@ impl Queue {
         }
         let (mut records, waiting, dirty) = self.batch.take(now);
         records.extend(
-            waiting.into_iter().filter(|(_, delta)| *delta != 0).map(|(hop, delta)| Record::Waiting { hop, delta }),
+            waiting
+                .into_iter()
+                .filter(|(_, delta)| *delta != 0)
+                .map(|(hop, delta)| Record::Waiting { hop, delta }),
         );
         for hop in dirty {
             if let Some(held) = self.hops.get(&hop) {
@@ -200,7 +203,10 @@ impl Queue {
                 self.messages += 1;
                 if let After::Accepted { ticket, client } = &unit.after {
                     self.outputs.push_back(QueueOutput::Accepted(*ticket, message.id));
-                    self.flow(crate::delivery::Flow::Accepted { message: Arc::clone(&message), client: client.clone() });
+                    self.flow(crate::delivery::Flow::Accepted {
+                        message: Arc::clone(&message),
+                        client: client.clone(),
+                    });
                 }
                 self.make_ready(now, message, content);
             }
@@ -239,7 +245,9 @@ impl Queue {
         // Clients whose drafts were not sent yet are refused too: they come back, and hear the truth at once.
         for unit in std::mem::take(&mut self.batch.units) {
             match unit.after {
-                After::Accepted { ticket, .. } => self.outputs.push_back(QueueOutput::Refused { ticket, full }),
+                After::Accepted { ticket, .. } => {
+                    self.outputs.push_back(QueueOutput::Refused { ticket, full })
+                }
                 _ => again.push_back(unit),
             }
         }

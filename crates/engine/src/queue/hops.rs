@@ -13,9 +13,7 @@ use postroad_dns::answer::Answer;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
-use postroad_spool::record::{
-    DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record,
-};
+use postroad_spool::record::{DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -487,7 +485,10 @@ impl Queue {
         admin: Option<super::AdminToken>,
     ) -> LoadToken {
         const LIMIT: usize = 200;
-        self.ask(Load::Hops { dns_only, after, limit: LIMIT }, Pursuit::Release { dns_only, admin, limit: LIMIT });
+        self.ask(
+            Load::Hops { dns_only, after, limit: LIMIT },
+            Pursuit::Release { dns_only, admin, limit: LIMIT },
+        );
         LoadToken(self.next_token)
     }
 
@@ -512,7 +513,8 @@ impl Queue {
     }
 
     pub(super) fn journal(&mut self, now: Now, message: Option<MessageId>, hop: &NextHop, entry: Entry) {
-        let entry = Record::Journal(JournalEntry { message, hop: hop.clone(), at: now.wall, body: entry.body() });
+        let entry =
+            Record::Journal(JournalEntry { message, hop: hop.clone(), at: now.wall, body: entry.body() });
         self.batch.push(now, super::Unit::own(vec![entry], Vec::new(), super::After::Nothing));
     }
 

@@ -72,9 +72,11 @@ impl Queue {
             let Some(hop) = self.hops.get_mut(&key) else { continue };
             if hop.gate_closed(now) {
                 hop.fresh = Some(None);
-                let (cause, until) = hop.state.gate.as_ref().map_or((String::new(), now.wall), |gate| {
-                    (gate.cause.clone(), gate.until)
-                });
+                let (cause, until) = hop
+                    .state
+                    .gate
+                    .as_ref()
+                    .map_or((String::new(), now.wall), |gate| (gate.cause.clone(), gate.until));
                 for recipient in recipients {
                     let (message, cause) = (Arc::clone(&live.message), cause.clone());
                     self.flow(Flow::Deferred { message, recipient, cause, until });
@@ -106,7 +108,8 @@ impl Queue {
         }
         let Some(live) = self.live.get_mut(&id) else { return false };
         let due = |pending: &Pending| pending.hop == *key && pending.due <= now.wall;
-        let recipients: Vec<u32> = live.unsettled.values().filter(|one| due(one)).map(|one| one.recipient).collect();
+        let recipients: Vec<u32> =
+            live.unsettled.values().filter(|one| due(one)).map(|one| one.recipient).collect();
         let taken = !recipients.is_empty() && !live.at.contains(key);
         if taken {
             live.at.insert(key.clone());
@@ -151,9 +154,11 @@ impl Queue {
     /// A hop's gate has closed: what was ready is in the store alone.
     pub(super) fn park(&mut self, now: Now, key: &NextHop) {
         let Some(hop) = self.hops.get_mut(key) else { return };
-        let (until, cause) = hop.state.gate.as_ref().map_or((now.wall, String::new()), |gate| {
-            (gate.until, gate.cause.clone())
-        });
+        let (until, cause) = hop
+            .state
+            .gate
+            .as_ref()
+            .map_or((now.wall, String::new()), |gate| (gate.until, gate.cause.clone()));
         hop.fresh = Some(None);
         hop.pending = Some(None);
         hop.overflow = None;

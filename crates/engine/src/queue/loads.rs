@@ -1,5 +1,6 @@
 //! What the store's answers are for.
 
+use super::outcomes::Case;
 use super::{AdminToken, LoadToken, Queue, QueueOutput, Selection, admin};
 use crate::delivery::Failure;
 use postroad_mail::hop::NextHop;
@@ -49,8 +50,12 @@ impl Queue {
                 self.look_ahead(now);
             }
             (Pursuit::DueHops { limit }, Loaded::Hops(rows)) => self.due_hops(now, rows, limit),
-            (Pursuit::Fresh { hop, limit }, Loaded::Messages(page)) => self.fresh_page(now, &hop, &page, limit),
-            (Pursuit::Pending { hop, limit }, Loaded::Messages(page)) => self.pending_page(now, &hop, &page, limit),
+            (Pursuit::Fresh { hop, limit }, Loaded::Messages(page)) => {
+                self.fresh_page(now, &hop, &page, limit)
+            }
+            (Pursuit::Pending { hop, limit }, Loaded::Messages(page)) => {
+                self.pending_page(now, &hop, &page, limit)
+            }
             (Pursuit::Earliest(key), Loaded::Due(due)) => {
                 if let Some(hop) = self.hops.get_mut(&key) {
                     hop.loading = false;
@@ -69,7 +74,8 @@ impl Queue {
                 }
             }
             (Pursuit::Head { id, hop, failed }, Loaded::Content(head)) => {
-                self.conclude(now, id, &hop, failed, &head.unwrap_or_default(), (Vec::new(), 0));
+                let case = Case { now, id, key: &hop };
+                self.conclude(case, failed, &head.unwrap_or_default(), (Vec::new(), 0));
                 self.written(id);
             }
             (Pursuit::Release { dns_only, admin, limit }, Loaded::Hops(rows)) => {

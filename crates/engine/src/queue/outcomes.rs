@@ -13,8 +13,16 @@ use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::reply::Status;
 use postroad_mail::time::Now;
-use postroad_spool::record::{Content, JournalEntry, Load, Pending, Record, Stored};
+use postroad_spool::record::{Content, JournalEntry, Load, Message, Pending, Record, Stored};
 use std::sync::Arc;
+
+/// Which message, at which hop, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) now: Now,
+    pub(super) id: MessageId,
+    pub(super) key: &'a NextHop,
+}
 
 /// Octets of a cause that are kept with a pending recipient.
 const CAUSE_MAX: usize = 1000;
@@ -30,28 +38,27 @@ impl Queue {
         if let Some(live) = self.live.get_mut(&report.id) {
             live.at.remove(&key);
         }
+        let case = Case { now, id: report.id, key: &key };
         let mut sorted = Sorted::default();
         for (recipient, outcome) in job.recipients.iter().zip(report.outcomes) {
-            self.sort(now, &key, &job.message, *recipient, outcome, &report.tried, &mut sorted);
+            self.sort(case, &job.message, *recipient, outcome, &report.tried.host, &mut sorted);
         }
-        let entries = sorted.entries(&report.tried);
+        let entries = sorted.entries(&job.message, &report.tried);
         if sorted.failed.is_empty() {
-            self.write(now, report.id, entries, &key, sorted.gone, Vec::new());
+            self.write(case, entries, sorted.gone, Vec::new());
         } else {
-            self.fail(now, report.id, &key, sorted.failed, &report.tried, (entries, sorted.gone));
+            self.fail(case, sorted.failed, &report.tried, (entries, sorted.gone));
         }
     }
 
     /// Applies one outcome to the message in memory.
-    #[allow(clippy::too_many_arguments)] // It is one step of `report`'s loop, with its variables.
     fn sort(
         &mut self,
-        now: Now,
-        key: &NextHop,
-        message: &Arc<postroad_spool::record::Message>,
+        Case { now, key, .. }: Case<'_>,
+        message: &Arc<Message>,
         recipient: u32,
         outcome: Outcome,
-        tried: &Tried,
+        host: &str,
         sorted: &mut Sorted,
     ) {
         let message = Arc::clone(message);
@@ -63,17 +70,18 @@ impl Queue {
                 sorted.gone += 1;
                 sorted.delivered.push(recipient);
                 sorted.reply.clone_from(&reply);
-                self.flow(Flow::Delivered { message, recipient, host: tried.host.clone(), reply });
+                self.flow(Flow::Delivered { message, recipient, host: host.to_owned(), reply });
             }
             Outcome::Failed(failure) => sorted.failed.push((recipient, failure)),
             Outcome::Deferred { status, cause } => {
                 if self.has_expired(now, key, message.id) {
-                    let failure = expired(&self.settings.expire, &cause, Some(&tried.host));
+                    let failure = expired(&self.settings.expire, &cause, Some(host));
                     sorted.failed.push((recipient, failure));
                     return;
                 }
                 let roll = self.roll();
-                let Some(one) = self.live.get_mut(&message.id).and_then(|live| live.unsettled.get_mut(&recipient))
+                let Some(one) =
+                    self.live.get_mut(&message.id).and_then(|live| live.unsettled.get_mut(&recipient))
                 else {
                     return;
                 };
@@ -118,8 +126,9 @@ impl Queue {
         let cause = live.unsettled.values().map(|one| one.cause.clone()).find(|cause| !cause.is_empty());
         let gate = self.hops.get(key).and_then(|hop| hop.state.gate.as_ref()).map(|gate| gate.cause.clone());
         let cause = cause.or(gate).unwrap_or_else(|| String::from("it was never tried"));
-        let failed = waits.into_iter().map(|one| (one, expired(&self.settings.expire, &cause, None))).collect();
-        self.fail(now, id, key, failed, &Tried::default(), (Vec::new(), 0));
+        let failed =
+            waits.into_iter().map(|one| (one, expired(&self.settings.expire, &cause, None))).collect();
+        self.fail(Case { now, id, key }, failed, &Tried::default(), (Vec::new(), 0));
         self.drop_if_done(id);
     }
 
@@ -127,13 +136,12 @@ impl Queue {
     /// recipients of the same report that did not, and how many of them wait no more.
     fn fail(
         &mut self,
-        now: Now,
-        id: MessageId,
-        key: &NextHop,
+        case: Case<'_>,
         failed: Vec<(u32, Failure)>,
         tried: &Tried,
         others: (Vec<Record>, i64),
     ) {
+        let Case { now, id, key } = case;
         let Some(live) = self.live.get_mut(&id) else { return };
         if failed.is_empty() {
             return;
@@ -142,15 +150,22 @@ impl Queue {
         let content = live.content.clone();
         for (recipient, failure) in &failed {
             let fate = fate(&message.sender, &message, *recipient);
-            let to = vec![*recipient];
+            let to = addresses(&message, &[*recipient]);
             let cause = format!("{} {}", failure.status, failure.cause);
-            let entry = Entry::Failed { to, tried: tried.clone(), cause, fate: format!("{fate:?}").to_lowercase() };
+            let entry =
+                Entry::Failed { to, tried: tried.clone(), cause, fate: format!("{fate:?}").to_lowercase() };
             self.journal(now, Some(id), key, entry);
             let (cause, status) = (failure.cause.clone(), failure.status);
-            self.flow(Flow::Failed { message: Arc::clone(&message), recipient: *recipient, cause, status, fate });
+            self.flow(Flow::Failed {
+                message: Arc::clone(&message),
+                recipient: *recipient,
+                cause,
+                status,
+                fate,
+            });
         }
         match content {
-            Content::Memory(bytes) => self.conclude(now, id, key, failed, &bytes, others),
+            Content::Memory(bytes) => self.conclude(case, failed, &bytes, others),
             Content::Draft(_) | Content::Stored => {
                 // Until the head is here the message must stay as it is.
                 if let Some(live) = self.live.get_mut(&id) {
@@ -158,10 +173,13 @@ impl Queue {
                     live.at.insert(key.clone());
                 }
                 if !others.0.is_empty() {
-                    self.write(now, id, others.0, key, others.1, Vec::new());
+                    self.write(case, others.0, others.1, Vec::new());
                 }
                 let len = returns::HEAD_MAX;
-                self.ask(Load::Content { id, offset: 0, len }, Pursuit::Head { id, hop: key.clone(), failed });
+                self.ask(
+                    Load::Content { id, offset: 0, len },
+                    Pursuit::Head { id, hop: key.clone(), failed },
+                );
             }
         }
     }
@@ -169,13 +187,12 @@ impl Queue {
     /// Settles failed recipients: a notification to the sender, the Badmail folder, or nothing, as the envelope asks.
     pub(super) fn conclude(
         &mut self,
-        now: Now,
-        id: MessageId,
-        key: &NextHop,
+        case: Case<'_>,
         failed: Vec<(u32, Failure)>,
         head: &[u8],
         others: (Vec<Record>, i64),
     ) {
+        let Case { now, id, key } = case;
         let Some(live) = self.live.get_mut(&id) else { return };
         live.at.remove(key);
         let message = Arc::clone(&live.message);
@@ -212,16 +229,14 @@ impl Queue {
             records.push(Record::Accept { message: notice, content });
         }
         waiting.retain(|(_, delta)| *delta != 0);
-        self.write(now, id, records, key, gone, waiting);
+        self.write(case, records, gone, waiting);
     }
 
     /// Writes what is unsettled of a message, `records` with it: `gone` recipients wait no more at `key`.
     pub(super) fn write(
         &mut self,
-        now: Now,
-        id: MessageId,
+        Case { now, id, key }: Case<'_>,
         mut records: Vec<Record>,
-        key: &NextHop,
         gone: i64,
         mut waiting: Vec<(NextHop, i64)>,
     ) {
@@ -267,14 +282,14 @@ struct Sorted {
 
 impl Sorted {
     /// Journal records; `Queue::write` fills in what they are about.
-    fn entries(&mut self, tried: &Tried) -> Vec<Record> {
+    fn entries(&self, message: &Message, tried: &Tried) -> Vec<Record> {
         let mut entries = Vec::new();
         if !self.delivered.is_empty() {
-            let to = std::mem::take(&mut self.delivered);
+            let to = addresses(message, &self.delivered);
             entries.push(Entry::Delivered { to, tried: tried.clone(), reply: cut(&self.reply) });
         }
         if !self.deferred.is_empty() {
-            let to = std::mem::take(&mut self.deferred);
+            let to = addresses(message, &self.deferred);
             entries.push(Entry::Deferred { to, tried: tried.clone(), cause: cut(&self.cause) });
         }
         let record = |entry: Entry| {
@@ -285,8 +300,14 @@ impl Sorted {
     }
 }
 
+/// Recipients as the journal names them.
+fn addresses(message: &Message, recipients: &[u32]) -> Vec<String> {
+    let of = |index: &u32| message.recipients.get(*index as usize).map(|one| one.address.to_string());
+    recipients.iter().filter_map(of).collect()
+}
+
 /// What is done about a failed recipient, by the envelope (RFC 3461 §4.1, RFC 5321 §4.5.5).
-fn fate(sender: &Sender, message: &postroad_spool::record::Message, recipient: u32) -> Fate {
+fn fate(sender: &Sender, message: &Message, recipient: u32) -> Fate {
     let wanted = message.recipients.get(recipient as usize).is_none_or(|one| one.notify.on_failure());
     match (sender.path.address(), wanted) {
         (_, false) => Fate::Silent,

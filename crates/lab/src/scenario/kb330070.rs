@@ -1,8 +1,8 @@
 //! The founding case, step by step.
 
+use super::ScenarioError;
 use super::nameserver::{HOSTS, NameServer};
 use super::peers::{self, Sink};
-use super::ScenarioError;
 use postroad_control::answer::{EventRow, Explanation, QueueRow, RecipientState};
 use postroad_control::{Item, Request};
 use postroad_service::{LogForm, ServeOptions, ask};
@@ -94,19 +94,26 @@ impl Service {
 
     fn event(&self, number: u32) -> Result<Option<EventRow>, ScenarioError> {
         let items = self.ask(&Request::Events { limit: 10, number: Some(number) })?;
-        Ok(items.into_iter().find_map(|item| if let Item::Event(event) = item { Some(event) } else { None }))
+        let events = items
+            .into_iter()
+            .filter_map(|item| if let Item::Event(event) = item { Some(event) } else { None });
+        // The newest: a warning may have become an error.
+        Ok(events.max_by_key(|event| event.at))
     }
 
     fn row(&self, recipient: &str) -> Result<Option<QueueRow>, ScenarioError> {
         let items = self.ask(&Request::QueueList { after: None, limit: 100 })?;
-        let rows = items.into_iter().filter_map(|item| if let Item::Recipient(row) = item { Some(*row) } else { None });
+        let rows = items
+            .into_iter()
+            .filter_map(|item| if let Item::Recipient(row) = item { Some(*row) } else { None });
         Ok(rows.into_iter().find(|row| row.recipient.to_string() == recipient))
     }
 
     fn explanation(&self, id: &str) -> Result<Explanation, ScenarioError> {
         let items = self.ask(&Request::Explain { subject: id.to_owned() })?;
         let mut items = items.into_iter();
-        let explanation = items.find_map(|item| if let Item::Explanation(told) = item { Some(told) } else { None });
+        let explanation =
+            items.find_map(|item| if let Item::Explanation(told) = item { Some(told) } else { None });
         explanation.ok_or_else(|| stage("the service explains nothing"))
     }
 }
@@ -153,7 +160,9 @@ impl Story<'_> {
             }
             if began.elapsed() > STEP_TIME_MAX {
                 let waited = STEP_TIME_MAX.as_secs();
-                return Err(ScenarioError::Broken(format!("within {waited} s it did not happen that {what}")));
+                return Err(ScenarioError::Broken(format!(
+                    "within {waited} s it did not happen that {what}"
+                )));
             }
             std::thread::sleep(Duration::from_millis(30));
         }
@@ -189,6 +198,10 @@ impl Story<'_> {
 
     fn delivered(&mut self, sink: &Sink, recipient: &str) -> Told {
         self.until(&format!("{recipient} was delivered"), |_| Ok(sink.has(recipient).then_some(())))?;
+        // The host has it a moment before our record of that is on disk.
+        self.until("the delivery was recorded", |service| {
+            Ok(service.row(recipient)?.is_none().then_some(()))
+        })?;
         self.say(&format!("   delivered: the mail host has the message for {recipient}"))
     }
 
@@ -197,7 +210,9 @@ impl Story<'_> {
         self.say("the question must be asked again over TCP, and the server answers no TCP. Mail for that domain stands still.")?;
         self.headline("The stage")?;
         self.say(&format!("   name server {nameserver}: each domain has {HOSTS} mail hosts, an answer of about 1,350 octets;"))?;
-        self.say("   over UDP it is cut, TCP is refused. Postroad listens on its own port, on data of its own.")
+        self.say(
+            "   over UDP it is cut, TCP is refused. Postroad listens on its own port, on data of its own.",
+        )
     }
 
     fn under_policy_0(&mut self, sink: &Sink) -> Result<String, ScenarioError> {
@@ -244,7 +259,10 @@ impl Story<'_> {
         for server in &status.dns_servers {
             self.say(&format!("   | {}: {}", server.server, server.transports.join("; ")))?;
         }
-        let known = status.dns_servers.iter().any(|server| server.server == nameserver.to_string() && !server.healthy);
+        let known = status
+            .dns_servers
+            .iter()
+            .any(|server| server.server == nameserver.to_string() && !server.healthy);
         require(known, "the status shows that TCP of the name server is down")
     }
 

@@ -43,7 +43,8 @@ impl NameServer {
             let mut buffer = [0; 4096];
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok((octets, client)) = socket.recv_from(&mut buffer)
-                    && let Some(answer) = answer(&buffer[..octets], turns.fetch_add(1, Ordering::Relaxed), true)
+                    && let Some(answer) =
+                        answer(&buffer[..octets], turns.fetch_add(1, Ordering::Relaxed), true)
                 {
                     let _ = socket.send_to(&answer, client);
                 }
@@ -121,7 +122,9 @@ fn answer(query: &[u8], turn: usize, datagram: bool) -> Option<Vec<u8>> {
         return build(&query, &question, &name, 0, 0, true);
     }
     // As many as fit, beginning with another host each time.
-    let fitting = |count: &usize| build(&query, &question, &name, turn * 7, *count, true).is_some_and(|a| a.len() <= limit);
+    let fitting = |count: &usize| {
+        build(&query, &question, &name, turn * 7, *count, true).is_some_and(|a| a.len() <= limit)
+    };
     let count = (1..HOSTS).take_while(fitting).last().unwrap_or(0);
     build(&query, &question, &name, turn * 7, count, true)
 }
@@ -157,11 +160,12 @@ fn build(
     }
     if query.opt().is_some() {
         let mut additional = answer.additional();
-        additional.opt(|opt| {
-            opt.set_udp_payload_size(1232);
-            Ok(())
-        })
-        .ok()?;
+        additional
+            .opt(|opt| {
+                opt.set_udp_payload_size(1232);
+                Ok(())
+            })
+            .ok()?;
         return Some(additional.finish().into_target());
     }
     Some(answer.finish().into_target())
@@ -177,7 +181,12 @@ mod tests {
         builder.push((name, rtype)).unwrap();
         let mut builder = builder.additional();
         if edns {
-            builder.opt(|opt| { opt.set_udp_payload_size(1232); Ok(()) }).unwrap();
+            builder
+                .opt(|opt| {
+                    opt.set_udp_payload_size(1232);
+                    Ok(())
+                })
+                .unwrap();
         }
         builder.finish()
     }
@@ -192,7 +201,10 @@ mod tests {
     #[test]
     fn it_cuts_as_the_founding_case_has_it() {
         let (octets, truncated, hosts) = ask("zero.example", Rtype::MX, true, false);
-        assert!((1300..1400).contains(&octets) && !truncated && usize::from(hosts) == HOSTS, "{octets} {hosts}");
+        assert!(
+            (1300..1400).contains(&octets) && !truncated && usize::from(hosts) == HOSTS,
+            "{octets} {hosts}"
+        );
         let (_, truncated, hosts) = ask("zero.example", Rtype::MX, true, true);
         assert!(truncated && hosts == 0);
         let (octets, truncated, hosts) = ask("zero.example", Rtype::MX, false, true);

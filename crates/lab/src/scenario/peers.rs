@@ -88,14 +88,21 @@ pub(super) fn send(service: SocketAddr, recipient: &str) -> io::Result<String> {
             writer.write_all(format!("{text}\r\n").as_bytes())?;
         }
         let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-        if line.starts_with(code) { Ok(line) } else { Err(io::Error::other(format!("{text:?} was answered {line:?}"))) }
+        if line.starts_with(code) {
+            Ok(line)
+        } else {
+            Err(io::Error::other(format!("{text:?} was answered {line:?}")))
+        }
     };
     ask("", "220")?;
     ask("HELO client.lab.example", "250")?;
     ask("MAIL FROM:<anna@sender.example>", "250")?;
     ask(&format!("RCPT TO:<{recipient}>"), "250")?;
     ask("DATA", "354")?;
-    let reply = ask(&format!("From: anna@sender.example\r\nTo: {recipient}\r\nSubject: lab\r\n\r\nHello.\r\n."), "250")?;
+    let reply = ask(
+        &format!("From: anna@sender.example\r\nTo: {recipient}\r\nSubject: lab\r\n\r\nHello.\r\n."),
+        "250",
+    )?;
     ask("QUIT", "221")?;
     let id = reply.rsplit(' ').next().unwrap_or_default();
     Ok(id.to_owned())

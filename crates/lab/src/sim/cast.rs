@@ -78,7 +78,13 @@ fn submission(dice: &mut Dice, zones: &Zones, number: usize) -> Submission {
     });
     let recipients = recipients.collect();
     let eight_bit = dice.chance(100);
-    Submission { sender, recipients, content: content(dice, number, eight_bit), eight_bit, told: Told::Nothing }
+    Submission {
+        sender,
+        recipients,
+        content: content(dice, number, eight_bit),
+        eight_bit,
+        told: Told::Nothing,
+    }
 }
 
 fn literal(dice: &mut Dice, zones: &Zones) -> String {

@@ -30,7 +30,10 @@ pub(super) enum Done {
     Loaded(LoadToken, Option<Loaded>),
     Read(AttemptId, Result<Vec<u8>, String>),
     /// The batch comes back. The store is down.
-    Failed { batch: Vec<Record>, full: bool },
+    Failed {
+        batch: Vec<Record>,
+        full: bool,
+    },
 }
 
 /// How a commit goes.
@@ -104,7 +107,11 @@ impl Disk {
             return Fate::Done;
         }
         *dice.pick(&[
-            Fate::Full, Fate::FailedUnwritten, Fate::FailedWritten, Fate::DiesBefore, Fate::DiesAfter,
+            Fate::Full,
+            Fate::FailedUnwritten,
+            Fate::FailedWritten,
+            Fate::DiesBefore,
+            Fate::DiesAfter,
         ])
     }
 
@@ -142,7 +149,9 @@ impl Disk {
             match op {
                 Op::Commit(records) => batch = records,
                 Op::Load(token, _) => done.push(Done::Loaded(token, None)),
-                Op::Read(attempt, ..) => done.push(Done::Read(attempt, Err(String::from("the spool is down")))),
+                Op::Read(attempt, ..) => {
+                    done.push(Done::Read(attempt, Err(String::from("the spool is down"))))
+                }
             }
         }
         done.push(Done::Failed { batch, full });

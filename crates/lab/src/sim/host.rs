@@ -124,7 +124,11 @@ pub(super) enum Act {
     /// As `Say`; it is the reply to the final dot of the message taken last.
     SayTaken(String),
     /// A whole message is taken, for these recipients.
-    Take { sender: String, recipients: Vec<String>, content: Vec<u8> },
+    Take {
+        sender: String,
+        recipients: Vec<String>,
+        content: Vec<u8>,
+    },
     /// A 5yz that ends recipients: these, or all of the message when there is none.
     Refused(Option<String>),
     /// EHLO was answered without 8BITMIME.
@@ -334,7 +338,9 @@ impl Session {
                 }
                 self.say(reply, acts);
             }
-            _ if self.recipients.is_empty() || self.sender.is_none() => self.say("503 5.5.1 RCPT first", acts),
+            _ if self.recipients.is_empty() || self.sender.is_none() => {
+                self.say("503 5.5.1 RCPT first", acts)
+            }
             _ => {
                 self.content = Some(Vec::new());
                 self.say("354 Go on", acts);

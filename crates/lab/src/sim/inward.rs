@@ -79,7 +79,11 @@ impl World {
                 }
                 client::Act::Vanish => {
                     self.note(format_args!("client {number} vanishes"));
-                    if self.dice.chance(500) { self.close(conn, 0) } else { self.break_off(conn) }
+                    if self.dice.chance(500) {
+                        self.close(conn, 0)
+                    } else {
+                        self.break_off(conn)
+                    }
                     self.client_is_done(number);
                 }
             }
@@ -145,7 +149,9 @@ impl World {
 
     pub(super) fn session_input(&mut self, id: u64, input: SessionInput) {
         let now = self.now;
-        let Some(session) = self.process.as_mut().and_then(|process| process.sessions.get_mut(&id)) else { return };
+        let Some(session) = self.process.as_mut().and_then(|process| process.sessions.get_mut(&id)) else {
+            return;
+        };
         match input {
             SessionInput::Bytes(bytes) => session.machine.handle(now, InboundInput::Bytes(&bytes)),
             SessionInput::Other(input) => session.machine.handle(now, input),
@@ -199,7 +205,9 @@ impl World {
                 self.disk.spill(draft, &octets);
             }
             InboundOutput::DropDraft(draft) => self.disk.drop_draft(draft),
-            InboundOutput::Submit(draft) => process.tell_queue(QueueInput::Submit { ticket: Ticket(id), draft }),
+            InboundOutput::Submit(draft) => {
+                process.tell_queue(QueueInput::Submit { ticket: Ticket(id), draft })
+            }
             InboundOutput::Close => {
                 process.sessions.remove(&id);
                 self.note(format_args!("session {id} closes"));
@@ -235,7 +243,10 @@ impl Process {
 }
 
 fn tls_up() -> InboundInput<'static> {
-    InboundInput::TlsUp { protocol: String::from("TLSv1.3"), cipher: String::from("TLS13_AES_256_GCM_SHA384") }
+    InboundInput::TlsUp {
+        protocol: String::from("TLSv1.3"),
+        cipher: String::from("TLS13_AES_256_GCM_SHA384"),
+    }
 }
 
 /// The first line of what is said, for the trace.

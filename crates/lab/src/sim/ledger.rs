@@ -64,12 +64,16 @@ impl Ledger {
     pub(super) fn begins(&mut self, boot: u64, attempt: AttemptId, job: &Job) -> Result<(), Broken> {
         for key in keys(job) {
             if let Some(other) = self.active.insert(key, attempt) {
-                let what = format!("{} recipient {} is in attempts {} and {}", key.0, key.1, other.0, attempt.0);
+                let what =
+                    format!("{} recipient {} is in attempts {} and {}", key.0, key.1, other.0, attempt.0);
                 return Err(Broken(Promise::OneAttempt, what));
             }
             let before = self.by_key.get(&key).into_iter().flatten().filter_map(|at| self.arrivals.get(*at));
             if before.clone().any(|arrival| arrival.told && arrival.boot == boot) {
-                let what = format!("{} recipient {} is tried again, though it is known to be delivered", key.0, key.1);
+                let what = format!(
+                    "{} recipient {} is tried again, though it is known to be delivered",
+                    key.0, key.1
+                );
                 return Err(Broken(Promise::Once, what));
             }
         }
@@ -113,7 +117,10 @@ impl Ledger {
             let copies = self.by_key.get(key).into_iter().flatten().filter(|at| **at != number);
             let mut copies = copies.filter_map(|at| self.arrivals.get(*at));
             if copies.any(|copy| copy.told && copy.boot == arrival.boot) {
-                return Err(Broken(Promise::Once, format!("{} recipient {} is delivered twice", key.0, key.1)));
+                return Err(Broken(
+                    Promise::Once,
+                    format!("{} recipient {} is delivered twice", key.0, key.1),
+                ));
             }
         }
         Ok(())
@@ -131,7 +138,10 @@ impl Ledger {
         let mut arrived = Vec::new();
         for address in addresses {
             let named = |key: &Key| {
-                job.message.recipients.get(key.1 as usize).is_some_and(|one| one.address.to_string() == *address)
+                job.message
+                    .recipients
+                    .get(key.1 as usize)
+                    .is_some_and(|one| one.address.to_string() == *address)
             };
             let Some(key) = keys(job).find(named) else {
                 let what = format!("{address} is no recipient of the job of {}", job.message.id);
@@ -151,7 +161,13 @@ impl Ledger {
         Ok(number)
     }
 
-    fn one_arrives(&mut self, scene: &Scene<'_>, place: &Place, address: &str, content: &[u8]) -> Result<(), Broken> {
+    fn one_arrives(
+        &mut self,
+        scene: &Scene<'_>,
+        place: &Place,
+        address: &str,
+        content: &[u8],
+    ) -> Result<(), Broken> {
         scene.is_right_place(place, address)?;
         let (local, _) = address.split_once('@').unwrap_or_default();
         let notified: Option<usize> = local.strip_prefix('s').and_then(|number| number.parse().ok());
@@ -173,7 +189,10 @@ impl Ledger {
             return Err(Broken(Promise::SameContent, what));
         }
         if submission.told == Told::Refused && !scene.kept_a_failed_batch {
-            return Err(Broken(Promise::Refused, format!("{address} got what its client was told is refused")));
+            return Err(Broken(
+                Promise::Refused,
+                format!("{address} got what its client was told is refused"),
+            ));
         }
         match place {
             Place::Badmail => self.in_badmail.insert(address.to_owned()),
@@ -186,7 +205,10 @@ impl Ledger {
     fn notice_arrives(&mut self, number: usize, content: &[u8]) -> Result<(), Broken> {
         let text = String::from_utf8_lossy(content);
         let Some(submission) = self.submissions.get(number) else {
-            return Err(Broken(Promise::RightPlace, format!("a notification for s{number}, who sent nothing")));
+            return Err(Broken(
+                Promise::RightPlace,
+                format!("a notification for s{number}, who sent nothing"),
+            ));
         };
         let named = submission.recipients.iter().map(|one| &one.address);
         let about: Vec<String> = named.filter(|address| text.contains(address.as_str())).cloned().collect();
@@ -222,12 +244,17 @@ impl Ledger {
             _ => self.refused.contains(&key),
         };
         if !good {
-            let what = format!("{} <{}> is given up with {status}, and nobody said so", message.id, one.address);
+            let what =
+                format!("{} <{}> is given up with {status}, and nobody said so", message.id, one.address);
             return Err(Broken(Promise::PermanentOnly, what));
         }
         let before = self.by_key.get(&key).into_iter().flatten().filter_map(|at| self.arrivals.get(*at));
-        if before.clone().any(|arrival| arrival.told && arrival.boot == scene.boot && arrival.keys.contains(&key)) {
-            let what = format!("{} <{}> is given up, though it is known to be delivered", message.id, one.address);
+        if before
+            .clone()
+            .any(|arrival| arrival.told && arrival.boot == scene.boot && arrival.keys.contains(&key))
+        {
+            let what =
+                format!("{} <{}> is given up, though it is known to be delivered", message.id, one.address);
             return Err(Broken(Promise::Once, what));
         }
         if fate == Fate::Silent {
@@ -274,14 +301,22 @@ impl Scene<'_> {
         let right = match place {
             Place::Badmail => true,
             Place::Drop => local,
-            Place::Host(ip) if self.settings.smart_host.is_some() => !local && *ip == IpAddr::from(super::zones::SMART_HOST),
+            Place::Host(ip) if self.settings.smart_host.is_some() => {
+                !local && *ip == IpAddr::from(super::zones::SMART_HOST)
+            }
             Place::Host(ip) if domain.starts_with('[') => domain.trim_matches(['[', ']']) == ip.to_string(),
             Place::Host(ip) => {
                 let domain = domain.parse().ok();
-                domain.and_then(|domain| self.zones.domain(&domain)).is_some_and(|domain| domain.hosts.contains(ip))
+                domain
+                    .and_then(|domain| self.zones.domain(&domain))
+                    .is_some_and(|domain| domain.hosts.contains(ip))
             }
         };
-        if right { Ok(()) } else { Err(Broken(Promise::RightPlace, format!("<{address}> arrived at a wrong place"))) }
+        if right {
+            Ok(())
+        } else {
+            Err(Broken(Promise::RightPlace, format!("<{address}> arrived at a wrong place")))
+        }
     }
 }
 
@@ -295,5 +330,6 @@ fn is_with_one_trace_field(content: &[u8], original: &[u8]) -> bool {
     let Some(trace) = trace.strip_suffix(b"\r\n") else { return false };
     let lines = String::from_utf8_lossy(trace).into_owned();
     let mut lines = lines.split("\r\n");
-    lines.next().is_some_and(|first| first.starts_with("Received: ")) && lines.all(|line| line.starts_with('\t'))
+    lines.next().is_some_and(|first| first.starts_with("Received: "))
+        && lines.all(|line| line.starts_with('\t'))
 }

@@ -1,9 +1,9 @@
 //! Names: the resolver, and the servers it asks.
 
+use super::Plant;
 use super::names::{Tcp, Udp};
 use super::net::{ConnNo, Party, Segment};
 use super::world::{Event, Who, World};
-use super::Plant;
 use postroad_dns::answer::{Answer, Question, Verdict};
 use postroad_dns::policy::Policy;
 use postroad_dns::resolver::{ConnId, Input, IoFault, LookupId, Output};
@@ -170,7 +170,9 @@ impl World {
         let buffer = self.server_buffers.entry(conn).or_default();
         buffer.extend_from_slice(&data);
         let mut answers = Vec::new();
-        while let Some(length) = buffer.first_chunk::<2>().map(|length| usize::from(u16::from_be_bytes(*length))) {
+        while let Some(length) =
+            buffer.first_chunk::<2>().map(|length| usize::from(u16::from_be_bytes(*length)))
+        {
             if buffer.len() < length + 2 {
                 break;
             }

@@ -50,7 +50,14 @@ pub(super) enum Tcp {
 }
 
 const UDP: [Udp; 9] = [
-    Udp::Lossy, Udp::Silent, Udp::PortClosed, Udp::ServFail, Udp::Refused, Udp::CutEmpty, Udp::CutPart, Udp::NoEdns,
+    Udp::Lossy,
+    Udp::Silent,
+    Udp::PortClosed,
+    Udp::ServFail,
+    Udp::Refused,
+    Udp::CutEmpty,
+    Udp::CutPart,
+    Udp::NoEdns,
     Udp::Garbage,
 ];
 const TCP: [Tcp; 5] = [Tcp::Refused, Tcp::Filtered, Tcp::Mute, Tcp::HangsUp, Tcp::ServFail];
@@ -198,7 +205,12 @@ fn build(zones: &Zones, query: &Message<Vec<u8>>, form: Form, no_soa: bool) -> O
     }
     let mut additional = authority.additional();
     if query.opt().is_some() {
-        additional.opt(|opt| { opt.set_udp_payload_size(1232); Ok(()) }).ok()?;
+        additional
+            .opt(|opt| {
+                opt.set_udp_payload_size(1232);
+                Ok(())
+            })
+            .ok()?;
     }
     Some(additional.finish())
 }
@@ -208,7 +220,9 @@ fn push(answer: &mut AnswerBuilder<Vec<u8>>, name: &str, data: &Data) -> Option<
     Some(match data {
         Data::A(ip) => answer.push((name, class, ttl, rdata::A::new(*ip))),
         Data::Aaaa(ip) => answer.push((name, class, ttl, rdata::Aaaa::new(*ip))),
-        Data::Mx(preference, host) => answer.push((name, class, ttl, rdata::Mx::new(*preference, owner(host)?))),
+        Data::Mx(preference, host) => {
+            answer.push((name, class, ttl, rdata::Mx::new(*preference, owner(host)?)))
+        }
         Data::Cname(target) => answer.push((name, class, ttl, rdata::Cname::new(owner(target)?))),
     })
 }

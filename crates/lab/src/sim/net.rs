@@ -106,12 +106,7 @@ impl Net {
     }
 
     /// Sends octets in pieces.
-    pub(super) fn send(
-        &mut self,
-        road: Road<'_>,
-        data: &[u8],
-        receipt: Option<usize>,
-    ) {
+    pub(super) fn send(&mut self, road: Road<'_>, data: &[u8], receipt: Option<usize>) {
         let Some(conn) = self.conns.get(&road.no) else { return };
         let secret = conn.secret[road.from];
         let pieces = road.dice.between(1, 3) as usize;
@@ -192,9 +187,7 @@ impl Net {
 
     /// Forgets connections of which both ends are gone.
     pub(super) fn sweep(&mut self, now: Mono) {
-        self.conns.retain(|_, conn| {
-            conn.open != [false; 2] || conn.arrival.iter().any(|at| *at >= now)
-        });
+        self.conns.retain(|_, conn| conn.open != [false; 2] || conn.arrival.iter().any(|at| *at >= now));
     }
 }
 

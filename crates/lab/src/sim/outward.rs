@@ -38,7 +38,13 @@ impl World {
         self.start_attempt(id, hop, job, false)
     }
 
-    fn start_attempt(&mut self, id: AttemptId, hop: NextHop, job: Arc<Job>, planted: bool) -> Result<(), Broken> {
+    fn start_attempt(
+        &mut self,
+        id: AttemptId,
+        hop: NextHop,
+        job: Arc<Job>,
+        planted: bool,
+    ) -> Result<(), Broken> {
         let mut settings = Arc::clone(&self.settings);
         if self.options.plant == Plant::TlsDropped {
             Arc::make_mut(&mut settings).tls_required = false;
@@ -117,7 +123,9 @@ impl World {
                     self.close(conn, 0);
                 }
             }
-            OutboundOutput::ReadContent { id: message, offset, len } => self.read_content(id, message, offset, len),
+            OutboundOutput::ReadContent { id: message, offset, len } => {
+                self.read_content(id, message, offset, len)
+            }
             OutboundOutput::WriteFile(job) => {
                 let at = self.now.mono + self.dice.micros(500, 2_000_000);
                 self.agenda.put(at, Event::FileWritten { boot, attempt: id, job });
@@ -158,7 +166,10 @@ impl World {
         }
         self.note(format_args!("attempt {} says {}", id.0, head(bytes)));
         self.send(conn, 0, bytes, None);
-        if self.options.plant == Plant::SettleBeforeReply && bytes.ends_with(b"\r\n.\r\n") && self.dice.chance(300) {
+        if self.options.plant == Plant::SettleBeforeReply
+            && bytes.ends_with(b"\r\n.\r\n")
+            && self.dice.chance(300)
+        {
             let forged = b"250 2.0.0 Surely\r\n".to_vec();
             if let Some(process) = &mut self.process {
                 process.todo.push_back(Todo::Attempt(id, AttemptInput::Bytes(forged)));
@@ -244,10 +255,16 @@ impl World {
     }
 
     /// Something came over an attempt's connection.
-    pub(super) fn attempt_hears(&mut self, id: AttemptId, no: ConnNo, segment: Segment) -> Result<(), Broken> {
+    pub(super) fn attempt_hears(
+        &mut self,
+        id: AttemptId,
+        no: ConnNo,
+        segment: Segment,
+    ) -> Result<(), Broken> {
         let Some(process) = &mut self.process else { return Ok(()) };
         // Octets that come before the shell has heard that the connection is made wait in the socket.
-        let early = process.attempts.get(&id).is_some_and(|attempt| attempt.conn.is_none() && attempt.dial != 0);
+        let early =
+            process.attempts.get(&id).is_some_and(|attempt| attempt.conn.is_none() && attempt.dial != 0);
         if early {
             let at = self.now.mono + std::time::Duration::from_millis(1);
             self.agenda.put(at, Event::Arrives { conn: no, to: 0, segment });
@@ -286,7 +303,10 @@ impl World {
         match segment {
             Segment::Bytes { data, secret, .. } => {
                 end.session.bytes(&data, &mut acts);
-                if !secret && self.settings.tls_required && acts.iter().any(|act| matches!(act, Act::Take { .. })) {
+                if !secret
+                    && self.settings.tls_required
+                    && acts.iter().any(|act| matches!(act, Act::Take { .. }))
+                {
                     let what = format!("{} got content in clear, and TLS is demanded", end.ip);
                     return Err(Broken(Promise::TlsDemand, what));
                 }
@@ -331,7 +351,10 @@ impl World {
                 Act::Take { sender, recipients, content } => {
                     let Some(end) = self.host_ends.get(&conn) else { continue };
                     let place = Place::Host(end.ip);
-                    self.note(format_args!("host takes {recipients:?} from <{sender}>: {} octets", content.len()));
+                    self.note(format_args!(
+                        "host takes {recipients:?} from <{sender}>: {} octets",
+                        content.len()
+                    ));
                     let Some(job) = job else { continue };
                     let arrival = self.with_ledger(|ledger, scene| {
                         ledger.arrives(scene, &job, &place, &recipients, &content)
@@ -364,5 +387,8 @@ impl World {
 }
 
 fn tls_up() -> OutboundInput<'static> {
-    OutboundInput::TlsUp { protocol: String::from("TLSv1.3"), cipher: String::from("TLS13_AES_256_GCM_SHA384") }
+    OutboundInput::TlsUp {
+        protocol: String::from("TLSv1.3"),
+        cipher: String::from("TLS13_AES_256_GCM_SHA384"),
+    }
 }

@@ -65,7 +65,8 @@ impl World {
             }
             Flow::Failed { message, recipient, cause, status, fate } => {
                 self.note(format_args!("{} {recipient} fails {status}, {fate:?}: {cause}", message.id));
-                return self.with_ledger(|ledger, scene| ledger.fails(scene, &message, recipient, status, fate));
+                return self
+                    .with_ledger(|ledger, scene| ledger.fails(scene, &message, recipient, status, fate));
             }
             Flow::HopWaits { hop, kind, cause, until, waiting } => {
                 self.note(format_args!("{hop} waits {kind:?} until {until} with {waiting}: {cause}"));
@@ -207,8 +208,15 @@ impl World {
 
     /// A message is in its folder, or could not be put there. (A folder's disk is full, or its rights are wrong; or the machine
     /// dies when the file is there and nobody has heard of it.)
-    pub(super) fn file_written(&mut self, boot: u64, attempt: AttemptId, job: &Arc<Job>) -> Result<(), Broken> {
-        let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else { return Ok(()) };
+    pub(super) fn file_written(
+        &mut self,
+        boot: u64,
+        attempt: AttemptId,
+        job: &Arc<Job>,
+    ) -> Result<(), Broken> {
+        let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else {
+            return Ok(());
+        };
         if !process.attempts.contains_key(&attempt) {
             return Ok(());
         }
@@ -229,21 +237,26 @@ impl World {
         let addresses: Vec<String> = named.map(|one| one.address.to_string()).collect();
         let place = if job.cause.is_empty() { Place::Drop } else { Place::Badmail };
         self.note(format_args!("file of {} for {addresses:?}", job.message.id));
-        let arrival = self.with_ledger(|ledger, scene| ledger.arrives(scene, job, &place, &addresses, &whole))?;
+        let arrival =
+            self.with_ledger(|ledger, scene| ledger.arrives(scene, job, &place, &addresses, &whole))?;
         let at = self.now.mono + self.dice.micros(100, 100_000);
         self.agenda.put(at, Event::FileTold { boot, attempt, arrival });
         Ok(())
     }
 
     pub(super) fn file_told(&mut self, boot: u64, attempt: AttemptId, arrival: usize) -> Result<(), Broken> {
-        let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else { return Ok(()) };
+        let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else {
+            return Ok(());
+        };
         process.tell_attempt(attempt, OutboundInput::Written(Ok(format!("file-{arrival}"))));
         self.ledger.told(arrival)
     }
 
     /// Whether the store is empty, and what is in it in words.
     pub(super) fn left_over(&mut self) -> (bool, String) {
-        let Some(Loaded::Totals(totals)) = self.disk.answer(&Load::Totals) else { return (false, String::new()) };
+        let Some(Loaded::Totals(totals)) = self.disk.answer(&Load::Totals) else {
+            return (false, String::new());
+        };
         if totals.messages > 0 {
             return (false, format!("{} messages are left", totals.messages));
         }

@@ -28,24 +28,67 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) enum Event {
     /// A machine's deadline.
-    Tick { boot: u64, who: Who },
-    Arrives { conn: ConnNo, to: Side, segment: Segment },
+    Tick {
+        boot: u64,
+        who: Who,
+    },
+    Arrives {
+        conn: ConnNo,
+        to: Side,
+        segment: Segment,
+    },
     ClientGoes(usize),
     ClientGivesUp(usize, ConnNo),
     /// A client's connection reaches the service.
     Incoming(ConnNo),
     /// An attempt's connection is made, or is not.
-    Dialled { boot: u64, attempt: AttemptId, dial: u64, result: Result<ConnNo, String> },
-    HostSays { conn: ConnNo, reply: String, receipt: Option<usize> },
+    Dialled {
+        boot: u64,
+        attempt: AttemptId,
+        dial: u64,
+        result: Result<ConnNo, String>,
+    },
+    HostSays {
+        conn: ConnNo,
+        reply: String,
+        receipt: Option<usize>,
+    },
     HostCloses(ConnNo),
-    QueryArrives { boot: u64, server: usize, slot: u16, bytes: Vec<u8> },
-    AnswerArrives { boot: u64, input: resolver::Input },
-    StreamDialled { boot: u64, conn: resolver::ConnId, server: usize },
-    DiskWorks { boot: u64 },
-    DiskDone { boot: u64, done: Done },
-    StoreOpens { boot: u64 },
-    FileWritten { boot: u64, attempt: AttemptId, job: Arc<Job> },
-    FileTold { boot: u64, attempt: AttemptId, arrival: usize },
+    QueryArrives {
+        boot: u64,
+        server: usize,
+        slot: u16,
+        bytes: Vec<u8>,
+    },
+    AnswerArrives {
+        boot: u64,
+        input: resolver::Input,
+    },
+    StreamDialled {
+        boot: u64,
+        conn: resolver::ConnId,
+        server: usize,
+    },
+    DiskWorks {
+        boot: u64,
+    },
+    DiskDone {
+        boot: u64,
+        done: Done,
+    },
+    StoreOpens {
+        boot: u64,
+    },
+    FileWritten {
+        boot: u64,
+        attempt: AttemptId,
+        job: Arc<Job>,
+    },
+    FileTold {
+        boot: u64,
+        attempt: AttemptId,
+        arrival: usize,
+    },
     Weather,
     Boot,
     ClockStep(i64),
@@ -207,7 +250,8 @@ impl World {
         };
         self.set_clock(at);
         self.events += 1;
-        self.second = (at.0 / 1_000_000, if self.second.0 == at.0 / 1_000_000 { self.second.1 + 1 } else { 1 });
+        self.second =
+            (at.0 / 1_000_000, if self.second.0 == at.0 / 1_000_000 { self.second.1 + 1 } else { 1 });
         if self.second.1 > EVENTS_PER_SECOND_MAX {
             return Err(Broken(Promise::Bounds, format!("the world spins: {event:?}")));
         }
@@ -236,7 +280,9 @@ impl World {
             Event::Dialled { boot, attempt, dial, result } => self.dialled(boot, attempt, dial, result)?,
             Event::HostSays { conn, reply, receipt } => self.host_says(conn, &reply, receipt),
             Event::HostCloses(conn) => self.close(conn, 1),
-            Event::QueryArrives { boot, server, slot, bytes } => self.query_arrives(boot, server, slot, &bytes),
+            Event::QueryArrives { boot, server, slot, bytes } => {
+                self.query_arrives(boot, server, slot, &bytes)
+            }
             Event::AnswerArrives { boot, input } => {
                 if let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) {
                     process.tell_resolver(input);
@@ -443,7 +489,8 @@ impl World {
         }
         let Some(process) = &self.process else { return Ok(false) };
         if process.queue.messages() != 0 || !left.is_empty() {
-            let what = format!("the store is empty, and the queue counts {}; {left}", process.queue.messages());
+            let what =
+                format!("the store is empty, and the queue counts {}; {left}", process.queue.messages());
             return Err(Broken(Promise::Progress, what));
         }
         Ok(true)
@@ -469,8 +516,12 @@ impl World {
         let at = match who {
             Who::Queue => process.queue_wake.needs(process.queue.deadline()),
             Who::Resolver => process.resolver_wake.needs(process.resolver.deadline()),
-            Who::Session(id) => process.sessions.get_mut(&id).and_then(|one| one.wake.needs(one.machine.deadline())),
-            Who::Attempt(id) => process.attempts.get_mut(&id).and_then(|one| one.wake.needs(one.machine.deadline())),
+            Who::Session(id) => {
+                process.sessions.get_mut(&id).and_then(|one| one.wake.needs(one.machine.deadline()))
+            }
+            Who::Attempt(id) => {
+                process.attempts.get_mut(&id).and_then(|one| one.wake.needs(one.machine.deadline()))
+            }
         };
         if let Some(at) = at {
             self.agenda.put(at.max(self.now.mono), Event::Tick { boot: process.boot, who });

@@ -59,8 +59,18 @@ impl Zones {
         zones.add_address(SMART_HOST_NAME, SMART_HOST);
         zones.add_domain(SENDERS, "plain", dice);
         const KINDS: [&str; 12] = [
-            "plain", "plain", "implicit", "null MX", "missing", "empty", "dead MX", "half dead", "ourselves",
-            "backup", "many", "alias",
+            "plain",
+            "plain",
+            "implicit",
+            "null MX",
+            "missing",
+            "empty",
+            "dead MX",
+            "half dead",
+            "ourselves",
+            "backup",
+            "many",
+            "alias",
         ];
         for number in 0..dice.between(2, 6) {
             let kind = *dice.pick(&KINDS);

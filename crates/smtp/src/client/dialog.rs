@@ -132,7 +132,6 @@ impl Client {
         let reply = self.reader.take(whole);
         match (reply.severity(), self.tls) {
             (Severity::Completed, _) => {
-                self.reader.clear();
                 self.state = State::Handshake;
                 self.deadline = Some(now.mono + self.settings.timeouts.handshake);
                 self.outputs.push_back(ClientOutput::StartTls);
@@ -146,9 +145,7 @@ impl Client {
 
     pub(super) fn tls_up(&mut self, now: Now, facts: TlsFacts) {
         if matches!(self.state, State::Handshake) {
-            let session = self.session_mut();
-            session.tls = Some(facts);
-            session.extensions = Extensions::default();
+            self.session_mut().tls = Some(facts);
             self.hello(now, "EHLO", State::Ehlo);
         }
     }

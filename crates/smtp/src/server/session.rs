@@ -376,7 +376,6 @@ impl Server {
         self.tls = Some(facts);
         self.hello = None;
         self.envelope = None;
-        self.pending = Vec::new();
         self.state = State::Command;
         self.resume(now);
     }

@@ -10,6 +10,8 @@ use postroad_smtp::client::{
 };
 use std::sync::Arc;
 
+const QUESTION: &str = "? content";
+
 /// The first step that went otherwise than written.
 pub fn run(script: &Script, cut: &dyn Fn(&[u8]) -> Vec<Vec<u8>>) -> Option<String> {
     let (settings, tls) = settings(script);
@@ -82,7 +84,9 @@ fn tell(
                 let is_last = at + 1 == pieces.len();
                 client.handle(now, ClientInput::Content { bytes, last: is_last && verb == "last" });
                 if !is_last {
-                    drain_content(client, deeds);
+                    // The question for the next piece is not written in the dialog.
+                    drain(client, deeds);
+                    deeds.events.pop_if(|last| last == QUESTION);
                 }
             }
             if pieces.is_empty() {
@@ -95,17 +99,6 @@ fn tell(
             }
         }
         other => panic!("unknown input {other}"),
-    }
-}
-
-/// After a piece that is not the dialog's last one: the question for the next piece is not written there.
-fn drain_content(client: &mut Client, deeds: &mut Deeds) {
-    while let Some(output) = client.poll() {
-        match output {
-            ClientOutput::Send(bytes) => deeds.write(&bytes),
-            ClientOutput::NeedContent => {}
-            other => panic!("{other:?} between pieces of content"),
-        }
     }
 }
 
@@ -154,7 +147,7 @@ fn drain(client: &mut Client, deeds: &mut Deeds) {
             ClientOutput::Send(bytes) => deeds.write(&bytes),
             ClientOutput::StartTls => deeds.tell("! starttls".to_owned()),
             ClientOutput::Ready(session) => deeds.tell(format!("! ready {}", session_text(&session))),
-            ClientOutput::NeedContent => deeds.tell("? content".to_owned()),
+            ClientOutput::NeedContent => deeds.tell(QUESTION.to_owned()),
             ClientOutput::Done(results) => {
                 for result in results {
                     deeds.tell(format!("! {}", result_text(&result)));
