@@ -124,7 +124,7 @@ impl Cell {
         for &number in expected {
             let event = self.postroad.wait_event(number);
             if number == 2012 {
-                assert_eq!(event["fields"]["transport"], "tcp", "{event}");
+                assert_eq!(event["fields"]["transport"], "TCP", "{event}");
                 assert!(
                     event["fields"]["server"].as_str().unwrap().contains(&self.dns.to_string()),
                     "{event}"

@@ -264,7 +264,7 @@ impl Reply {
         }
         for answer in answers {
             if let Says::Data(data) = answer.says
-                && true
+                && answer.owner == self.target
             {
                 self.ttl = self.ttl.min(answer.ttl);
                 if !self.records.contains(&data) {

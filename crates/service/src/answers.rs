@@ -270,6 +270,7 @@ async fn explain_hop(
     }
     let mut standing = vec![match waiting.len() {
         0 => format!("Nothing waits for {subject} ({hop})."),
+        1 => format!("1 recipient waits for {subject} ({hop})."),
         count if count >= STEPS_MAX => format!("At least {count} recipients wait for {subject} ({hop})."),
         count => format!("{count} recipients wait for {subject} ({hop})."),
     }];
@@ -310,7 +311,8 @@ fn step(entry: JournalEntry) -> Step {
             exchanges(&trail, &mut text);
         }
         Ok(Entry::HopFailed { cause, tried, until }) => {
-            text.push(format!("Could not be tried, waits until {}: {cause}", Wall(until)));
+            let what = if tried.trail.is_empty() { "No host could be used" } else { "Unresolved" };
+            text.push(format!("{what}, waits until {}: {cause}", Wall(until)));
             how(&tried, &mut text);
         }
         Ok(Entry::HopRecovered) => text.push(String::from("The next hop works again.")),

@@ -125,7 +125,8 @@ impl Report {
                 );
             }
             Flow::HopWaits { hop, kind, cause, until, waiting } => {
-                let until = format!("{cause}. {waiting} recipients wait; next try at {}", second(*until));
+                let who = if *waiting == 1 { String::from("1 recipient waits") } else { format!("{waiting} recipients wait") };
+                let until = format!("{cause}. {who}; next try at {}", second(*until));
                 match (hop, kind) {
                     (NextHop::Mx(domain), _) => {
                         self.state(Fact::DomainFailed { domain: domain.clone(), cause: until });

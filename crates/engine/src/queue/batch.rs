@@ -4,11 +4,13 @@
 //! it goes as soon as every session inside DATA has handed in its draft, else at 64 drafts or after 2 ms. What was settled
 //! rides along, and makes a commit of its own only after 10 ms.
 
+use super::live::Live;
+use super::loads::Pursuit;
 use super::{AdminToken, Queue, QueueOutput, StoreState, Ticket};
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now};
-use postroad_spool::record::{Content, Message, Record};
+use postroad_spool::record::{Committed, Content, Load, Message, Record, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub(super) enum After {
     Written { id: MessageId, settled: bool, pending_at: Vec<NextHop> },
     /// A page of an administrator's request is done.
     Admin(AdminToken),
+    /// A client's message that was refused, though the store may have kept it: it goes again.
+    Disowned,
     /// Nothing.
     Nothing,
 }
@@ -84,6 +88,8 @@ pub(super) struct Batch {
     dirty: BTreeSet<NextHop>,
     sent: Option<Vec<Sent>>,
     sent_dirty: BTreeSet<NextHop>,
+    /// The records of `sent`, when the store failed and nobody knows whether it has kept them.
+    doubt: Option<Vec<Record>>,
 }
 
 impl Batch {
@@ -116,6 +122,22 @@ impl Batch {
 
     pub(super) fn is_empty(&self) -> bool {
         self.units.is_empty() && self.dirty.is_empty() && self.sent.is_none()
+    }
+
+    /// The units that were with the store, and what they add to the counts of hops.
+    fn take_sent(&mut self) -> (Vec<Sent>, BTreeMap<NextHop, i64>) {
+        self.sent_dirty.clear();
+        let sent = self.sent.take().unwrap_or_default();
+        let mut touched: BTreeMap<NextHop, i64> = BTreeMap::new();
+        for (hop, delta) in sent.iter().flat_map(|unit| &unit.waiting) {
+            *touched.entry(hop.clone()).or_default() += delta;
+        }
+        (sent, touched)
+    }
+
+    fn refill(&mut self, units: VecDeque<Unit>) {
+        self.records = units.iter().map(|unit| unit.records.len()).sum();
+        self.units = units;
     }
 
     /// When the next commit is due at the latest; nothing while one is under way.
@@ -190,17 +212,21 @@ impl Queue {
         self.outputs.push_back(QueueOutput::Commit(records));
     }
 
-    pub(super) fn committed(&mut self, now: Now, committed: postroad_spool::record::Committed) {
-        let sent = self.batch.sent.take().unwrap_or_default();
-        self.batch.sent_dirty.clear();
-        let mut touched: BTreeMap<NextHop, i64> = BTreeMap::new();
-        for (hop, delta) in sent.iter().flat_map(|unit| &unit.waiting) {
-            *touched.entry(hop.clone()).or_default() += delta;
-        }
+    pub(super) fn committed(&mut self, now: Now, committed: Committed) {
+        let (sent, touched) = self.batch.take_sent();
         self.count(now, &touched, committed.hops);
+        self.follow(now, sent, &touched);
+    }
+
+    /// What follows from units that are on disk.
+    fn follow(&mut self, now: Now, sent: Vec<Sent>, touched: &BTreeMap<NextHop, i64>) {
         for unit in sent {
             for (message, content) in unit.accepted {
                 self.messages += 1;
+                if matches!(unit.after, After::Disowned) {
+                    self.disown(now, message);
+                    continue;
+                }
                 if let After::Accepted { ticket, client } = &unit.after {
                     self.outputs.push_back(QueueOutput::Accepted(*ticket, message.id));
                     self.flow(crate::delivery::Flow::Accepted {
@@ -219,7 +245,7 @@ impl Queue {
                     }
                 }
                 After::Admin(token) => self.admin_page_written(token),
-                After::Accepted { .. } | After::Nothing => {}
+                After::Accepted { .. } | After::Disowned | After::Nothing => {}
             }
         }
         for hop in touched.keys() {
@@ -228,38 +254,82 @@ impl Queue {
         self.admin_step();
     }
 
-    /// Nothing of the batch is on disk: clients hear so, and what is ours is written again once the store is back.
+    /// The store failed under a batch, or under nothing: clients hear so, and what is ours is kept until it is back.
     pub(super) fn store_failed(&mut self, batch: Vec<Record>, full: bool) {
         self.store = StoreState::Down { full };
-        let mut records = batch.into_iter();
-        let mut again = VecDeque::new();
-        for unit in self.batch.sent.take().unwrap_or_default() {
-            let own: Vec<Record> = records.by_ref().take(unit.records).collect();
-            match (unit.kind, unit.after) {
-                (Kind::Client, After::Accepted { ticket, .. }) => {
-                    self.outputs.push_back(QueueOutput::Refused { ticket, full });
-                }
-                (kind, after) => again.push_back(Unit { records: own, waiting: unit.waiting, after, kind }),
+        for unit in self.batch.sent.iter_mut().flatten() {
+            if let After::Accepted { ticket, .. } = unit.after {
+                self.outputs.push_back(QueueOutput::Refused { ticket, full });
+                unit.after = After::Disowned;
             }
         }
+        if self.batch.sent.is_some() {
+            self.batch.doubt.get_or_insert(batch);
+        }
         // Clients whose drafts were not sent yet are refused too: they come back, and hear the truth at once.
+        let mut again = VecDeque::new();
         for unit in std::mem::take(&mut self.batch.units) {
             match unit.after {
-                After::Accepted { ticket, .. } => {
-                    self.outputs.push_back(QueueOutput::Refused { ticket, full })
-                }
+                After::Accepted { ticket, .. } => self.outputs.push_back(QueueOutput::Refused { ticket, full }),
                 _ => again.push_back(unit),
             }
         }
-        self.batch.records = again.iter().map(|unit| unit.records.len()).sum();
         self.batch.clients = 0;
-        self.batch.units = again;
         self.batch.oldest_client = None;
-        let dirty = std::mem::take(&mut self.batch.sent_dirty);
-        self.batch.dirty.extend(dirty);
+        self.batch.refill(again);
     }
 
+    /// The store is open again. It may have kept the batch under which it failed: one of its messages tells, and until it has,
+    /// nothing else is asked or written.
     pub(super) fn store_up(&mut self, now: Now) {
+        match self.batch.doubt.as_deref().map(witness) {
+            Some(Some(witness)) => {
+                self.ask(Load::Message(witness), Pursuit::Doubt);
+            }
+            // What names no message is the same when it is written twice.
+            Some(None) => self.doubt_resolved(now, false),
+            None => self.resume(now),
+        }
+    }
+
+    /// The store has answered whether it kept the batch.
+    pub(super) fn witnessed(&mut self, now: Now, page: &[Stored]) {
+        let doubt = self.batch.doubt.as_deref().unwrap_or_default();
+        let kept = kept(doubt, page.first());
+        self.doubt_resolved(now, kept);
+    }
+
+    fn doubt_resolved(&mut self, now: Now, kept: bool) {
+        let mut records = self.batch.doubt.take().unwrap_or_default().into_iter();
+        let dirty = self.batch.sent_dirty.clone();
+        let (sent, touched) = self.batch.take_sent();
+        self.store = StoreState::Up;
+        if kept {
+            for (hop, delta) in &touched {
+                match self.hops.get_mut(hop) {
+                    Some(held) => held.waiting = held.waiting.saturating_add_signed(*delta),
+                    None => {
+                        self.ask(Load::Hop(hop.clone()), Pursuit::DueHops { limit: usize::MAX });
+                    }
+                }
+            }
+            self.follow(now, sent, &touched);
+        } else {
+            let mut again = VecDeque::new();
+            for unit in sent {
+                let own: Vec<Record> = records.by_ref().take(unit.records).collect();
+                if !matches!(unit.after, After::Disowned) {
+                    again.push_back(Unit { records: own, waiting: unit.waiting, after: unit.after, kind: unit.kind });
+                }
+            }
+            again.append(&mut self.batch.units);
+            self.batch.refill(again);
+            self.batch.dirty.extend(dirty);
+        }
+        self.resume(now);
+    }
+
+    fn resume(&mut self, now: Now) {
         self.store = StoreState::Up;
         if !self.batch.units.is_empty() || !self.batch.dirty.is_empty() {
             self.batch.oldest_own = Some(now.mono);
@@ -271,5 +341,45 @@ impl Queue {
         for hop in hops {
             self.pump(now, &hop);
         }
+    }
+
+    /// The store has a message whose client was refused, and will hand it in again: it goes, and is held here until it is gone,
+    /// so that no page brings it to an attempt.
+    fn disown(&mut self, now: Now, message: Arc<Message>) {
+        let id = message.id;
+        let waiting = message.recipients.iter().map(|recipient| (recipient.hop.clone(), -1)).collect();
+        self.live.insert(id, Live::written_off(message));
+        let after = After::Written { id, settled: true, pending_at: Vec::new() };
+        self.batch.push(now, Unit::own(vec![Record::Settle { id }], waiting, after));
+    }
+}
+
+/// A message by which it can be told whether a batch was applied.
+fn witness(batch: &[Record]) -> Option<MessageId> {
+    telling(batch).and_then(|record| match record {
+        Record::Accept { message, .. } => Some(message.id),
+        Record::Settle { id } | Record::Divide { id, .. } => Some(*id),
+        _ => None,
+    })
+}
+
+/// The record that tells most: what was accepted is there, what was settled is not, what was divided is as it says.
+fn telling(batch: &[Record]) -> Option<&Record> {
+    let rank = |record: &&Record| match record {
+        Record::Accept { .. } => 0,
+        Record::Settle { .. } => 1,
+        Record::Divide { .. } => 2,
+        Record::Waiting { .. } | Record::Hop { .. } | Record::Journal(_) => 3,
+    };
+    batch.iter().min_by_key(rank)
+}
+
+/// Whether a batch was applied, by what the store has of its witness.
+fn kept(batch: &[Record], stored: Option<&Stored>) -> bool {
+    match telling(batch) {
+        Some(Record::Accept { .. }) => stored.is_some(),
+        Some(Record::Settle { .. }) => stored.is_none(),
+        Some(Record::Divide { pending, .. }) => stored.is_some_and(|stored| stored.pending.as_ref() == Some(pending)),
+        _ => false,
     }
 }

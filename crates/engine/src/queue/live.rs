@@ -38,6 +38,13 @@ impl Live {
     }
 }
 
+impl Live {
+    /// A message that is about to be gone from the store.
+    pub(super) fn written_off(message: Arc<Message>) -> Self {
+        Self { message, content: Content::Stored, unsettled: BTreeMap::new(), at: BTreeSet::new(), writes: 1 }
+    }
+}
+
 /// The recipients of a message none of which has been tried.
 fn fresh(message: &Message) -> BTreeMap<u32, Pending> {
     let pending = |(index, hop): (usize, NextHop)| {

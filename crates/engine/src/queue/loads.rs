@@ -28,12 +28,18 @@ pub(super) enum Pursuit {
     Release { dns_only: bool, admin: Option<AdminToken>, limit: usize },
     /// Messages that an administrator asked about.
     Admin { limit: Option<usize> },
+    /// Whether the store kept a batch under which it failed.
+    Doubt,
 }
 
 impl Queue {
     pub(super) fn loaded(&mut self, now: Now, token: LoadToken, loaded: Option<Loaded>) {
         let Some((load, pursuit)) = self.loads.remove(&token) else { return };
         let Some(loaded) = loaded else {
+            // The next `StoreUp` asks this again.
+            if matches!(pursuit, Pursuit::Doubt) {
+                return;
+            }
             if matches!(pursuit, Pursuit::Admin { .. } | Pursuit::Release { admin: Some(_), .. }) {
                 self.admin_failed();
             } else {
@@ -92,6 +98,7 @@ impl Queue {
                     self.admin_released();
                 }
             }
+            (Pursuit::Doubt, Loaded::Messages(page)) => self.witnessed(now, &page),
             (Pursuit::Admin { limit }, Loaded::Messages(page)) => self.admin_page(now, &page, limit),
             // A store that answers another question than it was asked is broken; nothing of its answer is used.
             _ => self.failed_loads.push((load, Pursuit::Start)),

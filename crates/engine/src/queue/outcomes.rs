@@ -41,7 +41,7 @@ impl Queue {
         let case = Case { now, id: report.id, key: &key };
         let mut sorted = Sorted::default();
         for (recipient, outcome) in job.recipients.iter().zip(report.outcomes) {
-            self.sort(case, &job.message, *recipient, outcome, &report.tried.host, &mut sorted);
+            self.sort(case, &job.message, (*recipient, outcome), &report.tried.host, &mut sorted);
         }
         let entries = sorted.entries(&job.message, &report.tried);
         if sorted.failed.is_empty() {
@@ -56,8 +56,7 @@ impl Queue {
         &mut self,
         Case { now, key, .. }: Case<'_>,
         message: &Arc<Message>,
-        recipient: u32,
-        outcome: Outcome,
+        (recipient, outcome): (u32, Outcome),
         host: &str,
         sorted: &mut Sorted,
     ) {
