@@ -3,8 +3,8 @@
 # Run as root or by someone who may sudo. When everything is there it changes nothing and asks no package server.
 set -eu
 
-# libc6-dev: Debian's gcc only recommends it. openssl makes the test certificate; util-linux (setpriv) is always there.
-packages="postfix swaks unbound nsd bind9 bind9-dnsutils knot strace tmux gcc libc6-dev make openssl procps python3 python3-aiosmtpd"
+# libc6-dev: Debian's gcc only recommends it. libnet-ssleay-perl: swaks' TLS. openssl makes the test certificate; util-linux (setpriv) is always there.
+packages="postfix swaks libnet-ssleay-perl unbound nsd bind9 bind9-dnsutils knot strace tmux gcc libc6-dev make openssl procps python3 python3-aiosmtpd"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

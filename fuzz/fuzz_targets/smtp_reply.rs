@@ -58,7 +58,10 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
                 }
                 ClientOutput::StartTls => {
                     secure = true;
-                    client.handle(now, ClientInput::TlsUp { protocol: "TLSv1.3".to_owned(), cipher: "AES".to_owned() });
+                    client.handle(
+                        now,
+                        ClientInput::TlsUp { protocol: "TLSv1.3".to_owned(), cipher: "AES".to_owned() },
+                    );
                 }
                 ClientOutput::HostFailed(_) => assert!(!delivering),
                 ClientOutput::Close => {

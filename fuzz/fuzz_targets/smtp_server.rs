@@ -33,7 +33,9 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
             assert!(!closed, "{output:?} after Close");
             let refusal = || Reply::new(451, None, "no");
             let answer = match output {
-                ServerOutput::Recipient(_) if answers & 1 == 0 => ServerInput::Recipient(RecipientAnswer::Accept),
+                ServerOutput::Recipient(_) if answers & 1 == 0 => {
+                    ServerInput::Recipient(RecipientAnswer::Accept)
+                }
                 ServerOutput::Recipient(_) => ServerInput::Recipient(RecipientAnswer::Refuse(refusal())),
                 ServerOutput::Begin(transaction) => {
                     assert!(!transaction.recipients.is_empty() && content.is_none());
@@ -48,7 +50,11 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
                 }
                 ServerOutput::End(facts) => {
                     assert_eq!(content.take(), Some(facts.size));
-                    ServerInput::Sealed(if answers & 4 == 0 { Ok(MessageId::default()) } else { Err(refusal()) })
+                    ServerInput::Sealed(if answers & 4 == 0 {
+                        Ok(MessageId::default())
+                    } else {
+                        Err(refusal())
+                    })
                 }
                 ServerOutput::Abort(_) => {
                     assert!(content.take().is_some(), "Abort only after Begin was granted");

@@ -47,7 +47,8 @@ class Recorder:
             "peer": session.peer[0],
             "hello": session.host_name,
             "tls": session.ssl is not None,
-            "from": envelope.mail_from,
+            # aiosmtpd has the null path as it stands.
+            "from": envelope.mail_from.removeprefix("<>"),
             "from_options": envelope.mail_options,
             "to": envelope.rcpt_tos,
             "content": base64.b64encode(envelope.original_content).decode("ascii"),

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 /// System calls to trace, and how (strace's own options; the output file is to be added).
-pub const OPTIONS: [&str; 6] = [
+pub const OPTIONS: [&str; 7] = [
     "-f",
+    // A signal ends it, though it writes to a file.
+    "-I2",
     "-yy",
     "-s",
     "2000",

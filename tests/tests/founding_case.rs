@@ -111,7 +111,9 @@ impl Cell {
                 assert!(!row["cause"].as_str().unwrap_or_default().is_empty(), "{row}");
                 assert_eq!(row["id"], self.id.as_str());
                 // It was tried again, and came to the same.
-                wait::until("three tries", || self.story().matches("unresolved").count() >= 3);
+                wait::until("three tries", || {
+                    self.postroad.log().matches(r#""log":"deferred""#).count() >= 3
+                });
                 assert_eq!(self.postroad.queue().len(), 1);
             }
         }

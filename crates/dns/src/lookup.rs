@@ -262,7 +262,7 @@ impl Resolver {
             return;
         };
         if step.edns.is_none() && !server.without_edns(self.now.mono) {
-            
+            server.note_without_edns(self.now.mono, standing.edns_refused);
         }
         if !step.cased && standing.case_changed {
             server.note_folds_case(self.now.mono);

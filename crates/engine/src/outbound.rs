@@ -65,7 +65,7 @@ pub enum OutboundInput<'a> {
     Rest,
     /// There will be none.
     Close,
-    /// The answer to `ReadContent`.
+    /// The answer to `ReadContent`: one to each, in their order.
     Content(Result<Vec<u8>, String>),
     /// The answer to `WriteFile`: the file's name, or why it could not be written.
     Written(Result<String, String>),
@@ -132,6 +132,10 @@ pub struct Outbound {
     done_here: u32,
     /// Octets of trace and content that went out of the job in hand.
     sent: u64,
+    /// `ReadContent` is not answered.
+    reading: bool,
+    /// Answers to come that were asked for over connections that are gone.
+    stale_reads: u32,
     outputs: VecDeque<OutboundOutput>,
 }
 
@@ -170,6 +174,8 @@ impl Outbound {
             reached: false,
             done_here: 0,
             sent: 0,
+            reading: false,
+            stale_reads: 0,
             outputs: VecDeque::new(),
         };
         outbound.begin(now);
@@ -192,8 +198,14 @@ impl Outbound {
             OutboundInput::Job(job) => self.take(now, job),
             OutboundInput::Rest => self.rest(now),
             OutboundInput::Close => self.close(now),
-            OutboundInput::Content(Ok(bytes)) => self.stored_content(now, &bytes),
-            OutboundInput::Content(Err(cause)) => self.talk(now, ClientInput::ContentFailed(cause)),
+            OutboundInput::Content(_) if self.stale_reads > 0 => self.stale_reads -= 1,
+            OutboundInput::Content(result) => {
+                self.reading = false;
+                match result {
+                    Ok(bytes) => self.stored_content(now, &bytes),
+                    Err(cause) => self.talk(now, ClientInput::ContentFailed(cause)),
+                }
+            }
             OutboundInput::Written(result) => self.written(result),
             OutboundInput::Tick => self.tick(now),
         }
@@ -301,6 +313,8 @@ impl Outbound {
         self.tls = None;
         self.done_here = 0;
         self.sent = 0;
+        // The answer would be taken for one that the next connection asks for.
+        self.stale_reads += u32::from(std::mem::take(&mut self.reading));
         match self.walk.next() {
             Some(target) => {
                 self.outputs.push_back(OutboundOutput::Connect(target.address));
@@ -474,6 +488,7 @@ impl Outbound {
             Content::Draft(_) | Content::Stored => {
                 let offset = self.sent - trace.len() as u64;
                 let id = job.message.id;
+                self.reading = true;
                 self.outputs.push_back(OutboundOutput::ReadContent { id, offset, len: PIECE });
             }
         }

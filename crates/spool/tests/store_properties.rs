@@ -1,4 +1,5 @@
 //! Both engines are told the same and must answer the same, whatever is written, also after being opened again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -37,11 +37,14 @@ pub(super) struct Work {
 }
 
 impl Queue {
-    pub(super) fn admin(&mut self, token: AdminToken, request: AdminRequest) {
+    pub(super) fn admin(&mut self, now: Now, token: AdminToken, request: AdminRequest) {
         if self.admin_waiting.len() >= WAITING_MAX {
             let result = AdminResult { store_failed: true, ..AdminResult::default() };
             self.outputs.push_back(QueueOutput::AdminDone(token, result));
             return;
+        }
+        if request == AdminRequest::Retry(Selection::All) {
+            self.release_held(now, None);
         }
         self.admin_waiting.push_back((token, request));
         self.admin_step();
@@ -86,13 +89,14 @@ impl Queue {
             work.read_all = true;
             return self.admin_step();
         }
-        let (after, next) = (work.after, work.next);
-        self.ask_admin(&selection, after, next);
+        let (token, after, next) = (work.token, work.after, work.next);
+        self.ask_admin(token, &selection, after, next);
     }
 
     /// `limit`: of a page of all messages; none: the answer about one id.
-    pub(super) fn admin_page(&mut self, now: Now, page: &[Stored], limit: Option<usize>) {
-        let Some(work) = &mut self.admin else { return };
+    pub(super) fn admin_page(&mut self, now: Now, token: AdminToken, page: &[Stored], limit: Option<usize>) {
+        // An answer to a request that has failed says nothing to the next one.
+        let Some(work) = self.admin.as_mut().filter(|work| work.token == token) else { return };
         let deleting = matches!(work.request, AdminRequest::Delete(_));
         let asked = match &work.request {
             AdminRequest::Retry(Selection::Ids(ids)) | AdminRequest::Delete(Selection::Ids(ids)) => {
@@ -126,20 +130,16 @@ impl Queue {
             return;
         }
         let unsettled = held.map_or_else(|| super::Live::of(stored).unsettled, |live| live.unsettled.clone());
-        if let Some(live) = self.live.remove(&id) {
-            for key in &live.at {
-                if let Some(hop) = self.hops.get_mut(key) {
-                    hop.ready.retain(|ready| ready.id != id);
-                    hop.taken = hop.taken.saturating_sub(1);
-                }
-            }
-            self.live.insert(id, live);
-            if let Some(live) = self.live.get_mut(&id) {
-                live.at.clear();
-                live.unsettled.clear();
-                live.writes += 1;
+        // It is held until its deletion is on disk, so that no page brings it to an attempt.
+        let live = self.live.entry(id).or_insert_with(|| super::Live::written_off(Arc::clone(&stored.message)));
+        for key in std::mem::take(&mut live.at) {
+            if let Some(hop) = self.hops.get_mut(&key) {
+                hop.ready.retain(|ready| ready.id != id);
+                hop.taken = hop.taken.saturating_sub(1);
             }
         }
+        live.unsettled.clear();
+        live.writes = 1;
         let mut waiting: BTreeMap<NextHop, i64> = BTreeMap::new();
         for one in unsettled.values() {
             *waiting.entry(one.hop.clone()).or_default() -= 1;
@@ -168,7 +168,7 @@ impl Queue {
         let hops: BTreeSet<NextHop> = unsettled.values().map(|one| one.hop.clone()).collect();
         let late = unsettled.values().any(|one| one.due > now.wall);
         if late && !self.in_flight(id) {
-            let live = self.live.entry(id).or_insert_with(|| super::Live::of(stored));
+            let live = self.hold(stored);
             for one in live.unsettled.values_mut() {
                 one.due = one.due.min(now.wall);
             }
@@ -218,15 +218,15 @@ impl Queue {
         }
     }
 
-    pub(super) fn admin_released(&mut self) {
-        if let Some(work) = &mut self.admin {
+    pub(super) fn admin_released(&mut self, token: AdminToken) {
+        if let Some(work) = self.admin.as_mut().filter(|work| work.token == token) {
             work.releasing = false;
         }
         self.admin_step();
     }
 
-    pub(super) fn admin_failed(&mut self) {
-        if let Some(work) = self.admin.take() {
+    pub(super) fn admin_failed(&mut self, token: AdminToken) {
+        if let Some(work) = self.admin.take_if(|work| work.token == token) {
             let result = AdminResult { store_failed: true, ..work.result };
             self.outputs.push_back(QueueOutput::AdminDone(work.token, result));
         }

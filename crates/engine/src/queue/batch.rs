@@ -4,6 +4,7 @@
 //! it goes as soon as every session inside DATA has handed in its draft, else at 64 drafts or after 2 ms. What was settled
 //! rides along, and makes a commit of its own only after 10 ms.
 
+use super::hops::Hop;
 use super::live::Live;
 use super::loads::Pursuit;
 use super::{AdminToken, Queue, QueueOutput, StoreState, Ticket};
@@ -197,13 +198,10 @@ impl Queue {
         if self.store != StoreState::Up || !self.batch.is_due(now, self.receiving, self.stopping) {
             return;
         }
-        let (mut records, waiting, dirty) = self.batch.take(now);
-        records.extend(
-            waiting
-                .into_iter()
-                .filter(|(_, delta)| *delta != 0)
-                .map(|(hop, delta)| Record::Waiting { hop, delta }),
-        );
+        let (mut records, mut waiting, dirty) = self.batch.take(now);
+        // A change of nothing still brings the row of a hop that is not held here.
+        waiting.retain(|hop, delta| *delta != 0 || !self.hops.contains_key(hop));
+        records.extend(waiting.into_iter().map(|(hop, delta)| Record::Waiting { hop, delta }));
         for hop in dirty {
             if let Some(held) = self.hops.get(&hop) {
                 records.push(Record::Hop { due: held.due(now), state: held.state.clone(), hop });
@@ -248,8 +246,13 @@ impl Queue {
                 After::Accepted { .. } | After::Disowned | After::Nothing => {}
             }
         }
-        for hop in touched.keys() {
-            self.pump(now, hop);
+        for (key, delta) in touched {
+            // Its row says when the next pending recipient is due; what has just come is due at once.
+            let late = |hop: &Hop| hop.state.gate.is_none() && hop.pending_due.is_some();
+            if *delta > 0 && self.hops.get(key).is_some_and(late) {
+                self.batch.mark_dirty(now, key.clone());
+            }
+            self.pump(now, key);
         }
         self.admin_step();
     }
@@ -263,8 +266,10 @@ impl Queue {
                 unit.after = After::Disowned;
             }
         }
-        if self.batch.sent.is_some() {
-            self.batch.doubt.get_or_insert(batch);
+        // A question may fail before the commit that is under way does; that one brings its batch back itself.
+        let sent: usize = self.batch.sent.iter().flatten().map(|unit| unit.records).sum();
+        if self.batch.sent.is_some() && batch.len() >= sent {
+            self.batch.doubt = Some(batch);
         }
         // Clients whose drafts were not sent yet are refused too: they come back, and hear the truth at once.
         let mut again = VecDeque::new();
@@ -276,6 +281,7 @@ impl Queue {
         }
         self.batch.clients = 0;
         self.batch.oldest_client = None;
+        self.batch.oldest_own = None;
         self.batch.refill(again);
     }
 

@@ -15,6 +15,7 @@ use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
 use postroad_spool::record::{DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Hops due within this are held in memory; the others are in the store alone.
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const READY_PER_CONNECTION: usize = 8;
 /// How long a hop opens no further connection after one was refused while others work.
 const CROWDED: Duration = Duration::from_secs(30);
+/// How long the store is not asked again when the next pending recipient of a hop is due.
+const EARLIEST_WAIT: Duration = Duration::from_secs(1);
 /// Messages of a page loaded for a hop that works, and for one that is being tried.
 const PAGE: usize = 100;
 const PAGE_PROBING: usize = 1;
@@ -49,7 +52,11 @@ pub(super) struct Hop {
     pub(super) pending_due: Option<Wall>,
     /// Whether `pending_due` is less than sure: the store is asked once all that is due is done.
     pub(super) ask_earliest: bool,
+    /// Not asked before.
+    earliest_at: Mono,
     pub(super) loading: bool,
+    /// The page on its way was asked for before a gate closed: where to read on from was forgotten since.
+    pub(super) stale: bool,
     /// Messages ready or in flight here.
     pub(super) taken: usize,
     connections: BTreeSet<AttemptId>,
@@ -151,8 +158,9 @@ impl Queue {
         let later = row.state.gate.is_none() && row.due > now.wall;
         let hop = Hop {
             waiting: row.waiting,
-            // A row without a gate that is due later has pending recipients only.
-            fresh: (!later).then_some(None),
+            // Fresh ones are looked for even where the row is due later: they may have come when only pending ones were known, and
+            // we died before the row said so.
+            fresh: Some(None),
             pending: (!later).then_some(None),
             pending_due: later.then_some(row.due),
             ask_earliest: true,
@@ -201,13 +209,15 @@ impl Queue {
                 Load::Pending { hop: hop_key.clone(), until: now.wall, after, limit, content_total_max },
                 Pursuit::Pending { hop: hop_key, limit },
             )
+        } else if hop.ask_earliest && hop.waiting > 0 && now.mono >= hop.earliest_at {
+            // What is in flight here is still pending in the store: the answer may be no news, so it is not asked for often.
+            hop.earliest_at = now.mono + EARLIEST_WAIT;
+            (Load::EarliestPending(hop_key.clone()), Pursuit::Earliest(hop_key))
         } else if let Some(after) = hop.fresh {
             (
                 Load::Fresh { hop: hop_key.clone(), after, limit, content_total_max },
                 Pursuit::Fresh { hop: hop_key, limit },
             )
-        } else if hop.ask_earliest && hop.taken == 0 && hop.waiting > 0 {
-            (Load::EarliestPending(hop_key.clone()), Pursuit::Earliest(hop_key))
         } else {
             return;
         };
@@ -228,6 +238,10 @@ impl Queue {
     /// Gives an attempt the next job of its hop, if there is one.
     fn give(&mut self, id: AttemptId) -> bool {
         let Some(attempt) = self.attempts.get(&id) else { return false };
+        // What is delivered while nothing can be written would be delivered again, were we to die.
+        if self.store != StoreState::Up {
+            return false;
+        }
         let key = attempt.hop.clone();
         let Some(job) = self.next_job(&key) else { return false };
         if let Some(attempt) = self.attempts.get_mut(&id) {
@@ -288,7 +302,8 @@ impl Queue {
             if patient > now.mono { patient } else { now.mono + PATIENCE * 10 }
         });
         let due = hop.pending_due.map(|due| now.mono_at(due));
-        if let Some(at) = [patience, due].into_iter().flatten().min() {
+        let ask = (hop.ask_earliest && hop.earliest_at > now.mono).then_some(hop.earliest_at);
+        if let Some(at) = [patience, due, ask].into_iter().flatten().min() {
             self.wake_at(key, at);
         }
     }
@@ -384,7 +399,9 @@ impl Queue {
         let batch_max = self.settings.batch_max;
         if self.stopping || (batch_max > 0 && attempt.given >= batch_max) {
             self.outputs.push_back(QueueOutput::Close(id));
-        } else if !self.give(id) {
+        } else if !self.give(id) && !self.starved.is_empty() {
+            self.outputs.push_back(QueueOutput::Close(id));
+        } else if self.attempts.get(&id).is_some_and(|attempt| attempt.job.is_none()) {
             self.outputs.push_back(QueueOutput::Rest(id));
             if let Some(hop) = self.hops.get_mut(&key) {
                 hop.idle.push(id);
@@ -426,10 +443,22 @@ impl Queue {
                 self.close_gate(now, &key, kind, cause, tried);
             }
         }
-        self.pump(now, &key);
-        if let Some(hungry) = self.starved.pop_first() {
+        // Before the hop that had the connection, or a busy one would never give it up.
+        while self.attempts.len() < self.settings.out_connections_max as usize
+            && let Some(hungry) = self.next_starved()
+        {
             self.pump(now, &hungry);
         }
+        self.pump(now, &key);
+    }
+
+    /// The starved hops in turn.
+    fn next_starved(&mut self) -> Option<NextHop> {
+        let behind = self.fed.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.starved.range((behind, Bound::Unbounded)).next().or(self.starved.first()).cloned()?;
+        self.starved.remove(&next);
+        self.fed = Some(next.clone());
+        Some(next)
     }
 
     /// The hop cannot be used: everything there waits, in the store alone.
@@ -472,9 +501,20 @@ impl Queue {
         );
     }
 
-    /// Opens the gates of hops that wait for DNS, a page at a time.
-    pub(super) fn dns_released(&mut self) {
+    /// Opens the gates of hops that wait for DNS: of those held here, whose gates the store may not have yet, and of the
+    /// others a page at a time.
+    pub(super) fn dns_released(&mut self, now: Now) {
+        self.release_held(now, Some(GateKind::Dns));
         self.release_page(None, true, None);
+    }
+
+    /// Opens the gates of hops that are held here.
+    pub(super) fn release_held(&mut self, now: Now, kind: Option<GateKind>) {
+        let gated: Vec<NextHop> =
+            self.hops.iter().filter(|(_, hop)| hop.state.gate.is_some()).map(|(key, _)| key.clone()).collect();
+        for key in gated {
+            self.release(now, &key, kind);
+        }
     }
 
     /// `admin`: the request that waits for the last page.

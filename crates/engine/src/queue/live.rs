@@ -105,15 +105,19 @@ impl Queue {
         }
     }
 
+    /// A message as it is here, or else as the store has it.
+    pub(super) fn hold(&mut self, stored: &Stored) -> &mut Live {
+        let content_total = &mut self.content_total;
+        self.live.entry(stored.message.id).or_insert_with(|| {
+            *content_total += octets(&stored.content);
+            Live::of(stored)
+        })
+    }
+
     /// A message of a page: ready at `key`, unless it is here already. True if it was taken.
     pub(super) fn take_loaded(&mut self, now: Now, key: &NextHop, stored: &Stored) -> bool {
         let id = stored.message.id;
-        if !self.live.contains_key(&id) {
-            let live = Live::of(stored);
-            self.content_total += octets(&live.content);
-            self.live.insert(id, live);
-        }
-        let Some(live) = self.live.get_mut(&id) else { return false };
+        let live = self.hold(stored);
         let due = |pending: &Pending| pending.hop == *key && pending.due <= now.wall;
         let recipients: Vec<u32> =
             live.unsettled.values().filter(|one| due(one)).map(|one| one.recipient).collect();
@@ -133,7 +137,12 @@ impl Queue {
     pub(super) fn next_job(&mut self, key: &NextHop) -> Option<Arc<Job>> {
         loop {
             let ready = self.hops.get_mut(key)?.ready.pop_front()?;
-            let Some(live) = self.live.get(&ready.id) else { continue };
+            let Some(live) = self.live.get(&ready.id) else {
+                if let Some(hop) = self.hops.get_mut(key) {
+                    hop.taken = hop.taken.saturating_sub(1);
+                }
+                continue;
+            };
             let of = |recipient: &u32| live.unsettled.get(recipient);
             let attempts = ready.recipients.iter().filter_map(of).map(|one| one.attempts).max().unwrap_or(0);
             let cause = match key {
@@ -169,6 +178,7 @@ impl Queue {
         hop.fresh = Some(None);
         hop.pending = Some(None);
         hop.overflow = None;
+        hop.stale = hop.loading;
         let parked = std::mem::take(&mut hop.ready);
         hop.taken -= parked.len().min(hop.taken);
         for ready in parked {

@@ -27,7 +27,7 @@ pub(super) enum Pursuit {
     /// Hops whose gates are to open.
     Release { dns_only: bool, admin: Option<AdminToken>, limit: usize },
     /// Messages that an administrator asked about.
-    Admin { limit: Option<usize> },
+    Admin { token: AdminToken, limit: Option<usize> },
     /// Whether the store kept a batch under which it failed.
     Doubt,
 }
@@ -40,8 +40,8 @@ impl Queue {
             if matches!(pursuit, Pursuit::Doubt) {
                 return;
             }
-            if matches!(pursuit, Pursuit::Admin { .. } | Pursuit::Release { admin: Some(_), .. }) {
-                self.admin_failed();
+            if let Pursuit::Admin { token, .. } | Pursuit::Release { admin: Some(token), .. } = pursuit {
+                self.admin_failed(token);
             } else {
                 self.failed_loads.push((load, pursuit));
             }
@@ -65,6 +65,7 @@ impl Queue {
             (Pursuit::Earliest(key), Loaded::Due(due)) => {
                 if let Some(hop) = self.hops.get_mut(&key) {
                     hop.loading = false;
+                    hop.stale = false;
                     hop.ask_earliest = false;
                     hop.pending_due = [hop.pending_due, due].into_iter().flatten().min();
                     self.batch.mark_dirty(now, key.clone());
@@ -94,12 +95,14 @@ impl Queue {
                 }
                 if more {
                     self.release_page(last, dns_only, admin);
-                } else if admin.is_some() {
-                    self.admin_released();
+                } else if let Some(token) = admin {
+                    self.admin_released(token);
                 }
             }
             (Pursuit::Doubt, Loaded::Messages(page)) => self.witnessed(now, &page),
-            (Pursuit::Admin { limit }, Loaded::Messages(page)) => self.admin_page(now, &page, limit),
+            (Pursuit::Admin { token, limit }, Loaded::Messages(page)) => {
+                self.admin_page(now, token, &page, limit);
+            }
             // A store that answers another question than it was asked is broken; nothing of its answer is used.
             _ => self.failed_loads.push((load, Pursuit::Start)),
         }
@@ -121,8 +124,8 @@ impl Queue {
     fn fresh_page(&mut self, now: Now, key: &NextHop, page: &[Stored], limit: usize) {
         let Some(hop) = self.hops.get_mut(key) else { return };
         hop.loading = false;
-        if hop.gate_closed(now) {
-            return;
+        if std::mem::take(&mut hop.stale) || hop.gate_closed(now) {
+            return self.pump(now, key);
         }
         hop.fresh = if page.len() >= limit {
             Some(page.last().map(|stored| stored.message.id))
@@ -138,8 +141,8 @@ impl Queue {
     fn pending_page(&mut self, now: Now, key: &NextHop, page: &[Stored], limit: usize) {
         let Some(hop) = self.hops.get_mut(key) else { return };
         hop.loading = false;
-        if hop.gate_closed(now) {
-            return;
+        if std::mem::take(&mut hop.stale) || hop.gate_closed(now) {
+            return self.pump(now, key);
         }
         let last = page.last().and_then(|stored| {
             let due = stored.pending.iter().flatten().filter(|one| one.hop == *key).map(|one| one.due).min();
@@ -154,15 +157,21 @@ impl Queue {
     }
 
     /// Asks for the messages of an administrator's request, a page or an id at a time.
-    pub(super) fn ask_admin(&mut self, selection: &Selection, after: Option<MessageId>, next: usize) {
+    pub(super) fn ask_admin(
+        &mut self,
+        token: AdminToken,
+        selection: &Selection,
+        after: Option<MessageId>,
+        next: usize,
+    ) {
         match selection {
             Selection::All => {
                 let limit = admin::PAGE;
-                self.ask(Load::Messages { after, limit }, Pursuit::Admin { limit: Some(limit) });
+                self.ask(Load::Messages { after, limit }, Pursuit::Admin { token, limit: Some(limit) });
             }
             Selection::Ids(ids) => {
                 if let Some(id) = ids.get(next) {
-                    self.ask(Load::Message(*id), Pursuit::Admin { limit: None });
+                    self.ask(Load::Message(*id), Pursuit::Admin { token, limit: None });
                 }
             }
         }

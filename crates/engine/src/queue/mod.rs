@@ -202,6 +202,8 @@ pub struct Queue {
     wakes: BTreeSet<(Mono, NextHop)>,
     /// Hops that have work and found no free connection.
     starved: BTreeSet<NextHop>,
+    /// The starved hop that had the last turn.
+    fed: Option<NextHop>,
     live: BTreeMap<MessageId, Live>,
     content_total: u64,
     attempts: BTreeMap<AttemptId, Attempt>,
@@ -247,6 +249,7 @@ impl Queue {
             hops: BTreeMap::new(),
             wakes: BTreeSet::new(),
             starved: BTreeSet::new(),
+            fed: None,
             live: BTreeMap::new(),
             content_total: 0,
             attempts: BTreeMap::new(),
@@ -278,8 +281,8 @@ impl Queue {
             QueueInput::Want(attempt) => self.want(now, attempt),
             QueueInput::Report(attempt, report) => self.report(now, attempt, report),
             QueueInput::Ended(attempt, end) => self.ended(now, attempt, end),
-            QueueInput::DnsReleased => self.dns_released(),
-            QueueInput::Admin(token, request) => self.admin(token, request),
+            QueueInput::DnsReleased => self.dns_released(now),
+            QueueInput::Admin(token, request) => self.admin(now, token, request),
             QueueInput::Stop => self.stop(),
             QueueInput::Tick => {}
         }
@@ -326,7 +329,8 @@ impl Queue {
     /// Whether a message has a recipient in an attempt at this moment.
     #[must_use]
     pub fn in_flight(&self, id: MessageId) -> bool {
-        self.attempts.values().any(|attempt| attempt.job.as_ref().is_some_and(|job| job.message.id == id))
+        let of = |attempt: &Attempt| attempt.job.as_ref().is_some_and(|job| job.message.id == id);
+        self.live.contains_key(&id) && self.attempts.values().any(of)
     }
 
     fn submit(&mut self, now: Now, ticket: Ticket, draft: Draft) {
@@ -363,7 +367,12 @@ impl Queue {
 
     fn stop_if_done(&mut self) {
         let done = self.stopping && self.attempts.is_empty() && self.batch.is_empty();
-        if done && !self.stopped {
+        // A failure whose notification waits for the message's head is not written yet.
+        let unwritten = |pursuit: &Pursuit| matches!(pursuit, Pursuit::Head { .. });
+        if done
+            && !self.stopped
+            && !self.loads.values().chain(&self.failed_loads).any(|(_, pursuit)| unwritten(pursuit))
+        {
             self.stopped = true;
             self.outputs.push_back(QueueOutput::Stopped);
         }

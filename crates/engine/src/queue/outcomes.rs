@@ -2,7 +2,6 @@
 //! unit of a commit: a notification is accepted in the same commit that settles the recipient it is about.
 
 use super::batch::{After, Unit};
-use super::live::Live;
 use super::loads::Pursuit;
 use super::{AttemptId, Queue};
 use crate::delivery::{Failure, Fate, Flow, Outcome, Report};
@@ -115,7 +114,7 @@ impl Queue {
         if !self.has_expired(now, key, id) || self.in_flight(id) {
             return;
         }
-        let live = self.live.entry(id).or_insert_with(|| Live::of(stored));
+        let live = self.hold(stored);
         // What is ready there is about to be tried: that decides.
         if live.at.contains(key) {
             return;

@@ -423,6 +423,12 @@ impl World {
         }
     }
 
+    /// One answer of the store, and what it leads to at once.
+    pub fn answer_once(&mut self) {
+        assert!(self.answer_store(), "nothing was asked");
+        self.drain();
+    }
+
     /// Answers the oldest question to the store, if there is one.
     fn answer_store(&mut self) -> bool {
         if self.disk == Disk::Held {
@@ -571,6 +577,16 @@ impl World {
         };
         self.queue.handle(self.now, input);
         true
+    }
+
+    /// Connections that are being opened to a hop are refused.
+    pub fn down_opening(&mut self, word: &str) {
+        let key = hop(word);
+        let opening = self.attempts.iter().filter(|(_, one)| one.hop == key && one.phase == Phase::Opening);
+        for id in opening.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let input = self.end(id, failure(GateKind::Host));
+            self.tell_only(input);
+        }
     }
 
     fn end(&mut self, id: AttemptId, end: End) -> QueueInput {

@@ -48,7 +48,7 @@ impl Client {
             State::StartTls => self.starttls_replied(now, whole),
             State::Reset if whole.code / 100 == 2 => {
                 self.reader.skip(whole);
-                self.ready();
+                self.ready_if_quiet();
             }
             State::Reset | State::Quit => self.close(),
             State::Handshake | State::Ready | State::Closed => {}

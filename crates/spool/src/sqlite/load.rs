@@ -147,7 +147,7 @@ impl SqliteStore {
             let (due, id): (i64, i64) = (row.get(0)?, row.get(1)?);
             let recipients = self.recipients(id)?;
             let earliest = recipients.iter().filter(|one| one.hop == *hop).map(|one| one.due.0).min();
-            if earliest.is_some()
+            if earliest == Some(due)
                 && let Some(found) = self.message(id)?
             {
                 let content = self.handed_out(&found, &mut memory)?;

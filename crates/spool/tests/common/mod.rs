@@ -256,6 +256,7 @@ impl Asker<'_> {
             assert!(page.len() <= self.limit);
             let is_last = page.len() < self.limit;
             all.extend(page);
+            assert!(all.len() < 1_000, "the pages have no end");
             if is_last {
                 return all;
             }
@@ -269,6 +270,7 @@ impl Asker<'_> {
             assert!(page.len() <= self.limit);
             let is_last = page.len() < self.limit;
             all.extend(page);
+            assert!(all.len() < 1_000, "the pages have no end");
             if is_last {
                 return all;
             }

@@ -1,9 +1,8 @@
 //! The fixed script, and what a store has to look like after each of its batches.
 
-use crate::common::{Act, Survey, Writer, batches, survey};
+use crate::common::{Act, Batch, Survey, Writer, batches, survey};
 use postroad_mail::id::MessageId;
 use postroad_spool::memory::MemoryStore;
-use postroad_spool::record::{DraftId, Record};
 use postroad_spool::sqlite::{SqliteStore, draft_path};
 use postroad_spool::{Store, StoreError};
 use proptest::strategy::{Strategy, ValueTree};
@@ -13,7 +12,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 pub struct Script {
-    batches: Vec<(Vec<Record>, Vec<(DraftId, Vec<u8>)>)>,
+    batches: Vec<Batch>,
     /// After no batch, after one, and so on; most children do not need it.
     states: OnceLock<Vec<Survey>>,
     ids: Vec<MessageId>,
@@ -22,11 +21,7 @@ pub struct Script {
 impl Script {
     pub fn new() -> Self {
         let mut writer = Writer::default();
-        let mut batches = Vec::new();
-        for acts in acts() {
-            let batch = writer.batch(&acts);
-            batches.push((batch.records, batch.drafts));
-        }
+        let batches = acts().iter().map(|acts| writer.batch(acts)).collect();
         Self { batches, states: OnceLock::new(), ids: writer.ids() }
     }
 
@@ -34,7 +29,7 @@ impl Script {
         self.states.get_or_init(|| {
             let mut model = MemoryStore::new();
             let mut states = vec![look(&mut model, &self.ids)];
-            for (records, drafts) in &self.batches {
+            for Batch { records, drafts } in &self.batches {
                 for (draft, octets) in drafts {
                     model.put_draft(*draft, octets.clone());
                 }
@@ -51,7 +46,7 @@ impl Script {
 
     /// Commits a batch of the script, after writing its drafts as the shell does.
     pub fn commit(&self, at: usize, dir: &Path, store: &mut SqliteStore) -> Result<(), StoreError> {
-        let (records, drafts) = &self.batches[at];
+        let Batch { records, drafts } = &self.batches[at];
         for (draft, octets) in drafts {
             fs::write(draft_path(dir, *draft), octets).unwrap();
         }
