@@ -13,6 +13,7 @@ Modes:
 
 Options:
   --messages N    messages of each run of `throughput`; a quarter of it over one connection (default 6000)
+  --connections N only so many connections in `throughput`, in place of 1, 20 and 100: for a profiler
   --rounds N      rounds of `throughput`, of which the median is told (default 3)
   --backlog N     messages of `backlog` (default 100000)
   --pipelining    the generator sends MAIL, RCPT and DATA in one piece; without it, as smtp-source and small devices do,
@@ -33,6 +34,7 @@ pub(crate) enum Mode {
 pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) messages: u64,
+    pub(crate) connections: Vec<u64>,
     pub(crate) rounds: usize,
     pub(crate) backlog: u64,
     pub(crate) pipelining: bool,
@@ -48,6 +50,7 @@ impl Options {
         let mut options = Self {
             mode: Mode::All,
             messages: 6000,
+            connections: vec![1, 20, 100],
             rounds: 3,
             backlog: 100_000,
             pipelining: false,
@@ -64,6 +67,7 @@ impl Options {
                 "backlog" => options.mode = Mode::Backlog,
                 "help" | "--help" | "-h" => options.mode = Mode::Help,
                 "--messages" => options.messages = number(value()?, 400)?,
+                "--connections" => options.connections = vec![number(value()?, 1)?],
                 "--rounds" => options.rounds = usize::try_from(number(value()?, 1)?).unwrap_or(1),
                 "--backlog" => options.backlog = number(value()?, 1)?,
                 "--pipelining" => options.pipelining = true,

@@ -118,7 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let relay_address = relay.announced()?;
     say(HEAD)?;
     for kept in [false, true] {
-        for connections in [1, 20, 100] {
+        for &connections in &options.connections {
             let service = Service::start(options, stage.names, stage.sink_address.port())?;
             let messages = if connections == 1 { options.messages / ALONE } else { options.messages };
             let load = |server, messages| Load {

@@ -39,7 +39,10 @@ impl Shell {
                         assert!(hosts.iter().all(|host| !host.addresses.is_empty()));
                     }
                     for exchange in &answer.trail {
-                        assert!(!exchange.tell().contains(['\r', '\n', '\0']), "what is shown must be harmless");
+                        assert!(
+                            !exchange.tell().contains(['\r', '\n', '\0']),
+                            "what is shown must be harmless"
+                        );
                     }
                 }
             }
@@ -48,9 +51,16 @@ impl Shell {
 
     /// The header and question of a reply to the last query, then `rest`.
     fn reply(&self, how: u8, rest: &[u8]) -> Vec<u8> {
-        let end = self.query.iter().skip(12).position(|octet| *octet == 0).map_or(self.query.len(), |at| at + 12 + 5);
+        let end = self
+            .query
+            .iter()
+            .skip(12)
+            .position(|octet| *octet == 0)
+            .map_or(self.query.len(), |at| at + 12 + 5);
         let mut reply = self.query.get(..end).unwrap_or_default().to_vec();
-        for (at, octet) in [(2, 0x81 | how >> 2 & 2), (3, 0x80 | how >> 4 & 3), (7, how >> 6), (9, 1), (11, 0)] {
+        for (at, octet) in
+            [(2, 0x81 | how >> 2 & 2), (3, 0x80 | how >> 4 & 3), (7, how >> 6), (9, 1), (11, 0)]
+        {
             if let Some(place) = reply.get_mut(at) {
                 *place = octet;
             }

@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP
 parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--record", required=True)
-parser.add_argument("--hide", action="append", default=[], help="an EHLO keyword not to offer")
+parser.add_argument("--hide", action="append", default=[], help="KEYWORD or KEYWORD@ADDRESS: not offered in EHLO (there)")
 parser.add_argument("--certificate", help="PEM of certificate and key: offer STARTTLS")
 parser.add_argument("--rcpt-reply", action="append", default=[], help="ADDRESS=REPLY, as nobody@x=550 5.1.1 No such user")
 parser.add_argument("addresses", nargs="+")
@@ -30,8 +30,9 @@ SMTP.line_length_limit = 1 << 20
 class Recorder:
     async def handle_EHLO(self, server, session, envelope, hostname, responses):
         session.host_name = hostname
-        hidden = [word.upper() for word in options.hide]
-        return [line for line in responses if line[4:].split(" ")[0].upper() not in hidden]
+        local = server.transport.get_extra_info("sockname")[0]
+        keywords = ((line, line[4:].split(" ")[0]) for line in responses)
+        return [line for line, word in keywords if not {word, f"{word}@{local}"} & set(options.hide)]
 
     async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
         reply = rcpt_replies.get(address)

@@ -108,11 +108,18 @@ fn eight_bit_content_passes_where_it_is_offered() {
         check_content(arrived, content);
         assert!(arrived.from_options.iter().any(|option| option == "BODY=8BITMIME"), "{arrived:?}");
     }
-    // A host that does not offer it gets nothing (RFC 6152 §3), and the sender hears.
-    let world = World::with(&["--hide", "8BITMIME"], &Config::default());
+}
+
+/// A host that does not offer 8BITMIME gets nothing with 8-bit octets (RFC 6152 §3), and the sender hears.
+#[test]
+fn eight_bit_content_is_returned_where_it_is_not_offered() {
+    let content = "Subject: eight\r\n\r\nGr\u{fc}\u{df}e\r\n".as_bytes();
+    let world = World::with(&["--hide", &format!("8BITMIME@{SMALL}")], &Config::default());
     let sent = world.client().option("BODY=8BITMIME").send(&["r@small.example"], content);
     assert_eq!(sent["data"]["code"], 250, "{sent}");
     check_returned(&world.sink.wait_for(1)[0], "r@small.example", "5.6.3");
+    world.postroad.wait_drained(wait::PATIENCE);
+    assert_eq!(world.sink.count(), 1);
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn accept_one(postroad: &Postroad, number: usize) {
     });
 }
 
-/// Sends `octets` of garbage, over a new connection whenever the server has had enough; gives how many it took.
+/// Sends `octets` of garbage, over a new connection whenever the server has had enough; gives how many it took. Every other client
+/// first gets as far as DATA, where a server must take what comes.
 fn throw(address: SocketAddr, seed: u64, octets: usize) -> usize {
     let mut garbage = Garbage { state: seed };
     let mut left = octets;
@@ -77,6 +78,9 @@ fn throw(address: SocketAddr, seed: u64, octets: usize) -> usize {
         connections += 1;
         stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        if seed.is_multiple_of(2) && stream.write_all(TO_DATA).is_err() {
+            continue;
+        }
         let mut replies = [0; 4096];
         while left > 0 {
             let chunk = garbage.chunk();
@@ -132,6 +136,10 @@ impl Garbage {
         octets
     }
 }
+
+/// Sent at once (RFC 2920): a server that offers PIPELINING answers each in turn.
+const TO_DATA: &[u8] =
+    b"EHLO x.example\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<postmaster@mail.test.example>\r\nDATA\r\n";
 
 const PIECES: [&[u8]; 18] = [
     b"EHLO x.example\r\n",

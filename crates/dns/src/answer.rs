@@ -122,6 +122,8 @@ pub enum CauseKind {
     NextHopRefused,
     /// Better hosts than ourselves exist and have no address.
     BetterHostsUnreachable,
+    /// There are more MX hosts than are looked at, and none of these has an address.
+    TooManyHosts,
     /// Too many lookups at once.
     Busy,
 }

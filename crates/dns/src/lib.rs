@@ -19,6 +19,7 @@ mod ladder;
 mod lookup;
 mod name;
 mod nexthop;
+mod resolved;
 mod stream;
 mod task;
 mod timers;

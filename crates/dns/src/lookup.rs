@@ -1,7 +1,6 @@
 //! Lookups: one record set each, from the first query to what came of it.
 
-use crate::answer::{Cause, CauseKind, Provenance};
-use crate::cache::{Absent, Entry, Kept};
+use crate::answer::{CauseKind, Provenance};
 use crate::exchange::{Exchange, ExchangeOutcome, Transport, rtype_name};
 use crate::fact::Fact;
 use crate::flight::{Ask, Heard, Owner};
@@ -9,14 +8,13 @@ use crate::ladder::{Ladder, Mark, Next, Rung, Standing, Step};
 use crate::name::Name;
 use crate::nexthop::Need;
 use crate::policy::Policy;
+use crate::resolved::{Resolved, Said, busy, failed};
 use crate::resolver::{Output, Resolver};
 use crate::timers::Timer;
 use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, Reply};
 use crate::worth::Worth;
-use postroad_mail::time::Mono;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A reply over TCP that takes longer is hedged: the next way is tried beside it. A silent server would else cost its whole time-out.
@@ -63,24 +61,6 @@ pub(crate) struct Lookup {
     pub(crate) parts_ttl: u32,
     pub(crate) trail: Vec<Exchange>,
     pub(crate) waiters: Vec<(u64, Need)>,
-}
-
-/// What a lookup came to.
-#[derive(Clone, Debug)]
-pub(crate) struct Resolved {
-    pub(crate) said: Said,
-    pub(crate) provenance: Provenance,
-    pub(crate) expires: Mono,
-    pub(crate) trail: Arc<[Exchange]>,
-    pub(crate) cached: bool,
-}
-
-/// What was said.
-#[derive(Clone, Debug)]
-pub(crate) enum Said {
-    Set(Arc<[Data]>),
-    Absent(Absent),
-    Failed(Cause),
 }
 
 impl Resolver {
@@ -494,39 +474,5 @@ impl Lookup {
             }
             _ => format!("no usable answer for {asked}: {seen}"),
         }
-    }
-}
-
-impl From<Entry> for Resolved {
-    fn from(entry: Entry) -> Self {
-        let said = match entry.kept {
-            Kept::Set(set) => Said::Set(set),
-            Kept::Absent(absent) => Said::Absent(absent),
-        };
-        Self {
-            said,
-            provenance: Provenance::Complete,
-            expires: entry.expires,
-            trail: entry.trail,
-            cached: false,
-        }
-    }
-}
-
-pub(crate) fn said(expires: Mono, said: Said) -> Resolved {
-    Resolved { said, provenance: Provenance::Complete, expires, trail: Arc::new([]), cached: false }
-}
-
-/// A lookup that did not come to anything.
-pub(crate) fn failed(now: Mono, cause: Cause) -> Resolved {
-    said(now, Said::Failed(cause))
-}
-
-/// There is no room for another lookup.
-pub(crate) fn busy() -> Cause {
-    Cause {
-        text: "resolver busy: too many lookups at once".to_owned(),
-        dns_fault: true,
-        kind: CauseKind::Busy,
     }
 }

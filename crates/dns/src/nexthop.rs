@@ -3,16 +3,17 @@
 
 use crate::answer::{Cause, CauseKind, MailHost, Provenance, Question, Verdict};
 use crate::cache::Absent;
-use crate::lookup::{Resolved, Said};
 use crate::name::Name;
+use crate::resolved::{Resolved, Said};
 use crate::settings::Settings;
 use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, addresses};
 use postroad_mail::domain::Domain;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// MX records read of a set, best first (BIND serves no more than 100).
-pub(crate) const EXCHANGERS_MAX: usize = 100;
+/// MX hosts looked at, best first. A hostile set (hundreds of names, each of which costs queries) must not make us a tool; no honest
+/// domain has forty hosts of which all fail.
+pub(crate) const EXCHANGERS_MAX: usize = 40;
 /// Hosts resolved at a time, best first; the next are if none of these is usable.
 const HOSTS_AT_ONCE: usize = 20;
 /// Addresses of one kind used of one host.
@@ -242,7 +243,7 @@ impl Judge<'_> {
         }
     }
 
-    /// All hosts that matter are read. `whole`: there are no more than could be read.
+    /// All hosts that may be looked at are read. `whole`: there are no others.
     fn conclude(&self, domain: &Domain, reading: Reading, whole: bool) -> Decision {
         if !reading.usable.is_empty() {
             return is(Verdict::Hosts(reading.usable));
@@ -263,7 +264,9 @@ impl Judge<'_> {
             return unresolved(cause);
         }
         if !whole {
-            return unresolved(doubtful(domain));
+            let text =
+                format!("{domain} has very many MX hosts, and the best {EXCHANGERS_MAX} have no address");
+            return unresolved(Cause { text, dns_fault: false, kind: CauseKind::TooManyHosts });
         }
         self.permanent_once_confirmed(domain, reading.unconfirmed, Verdict::NoHost)
     }

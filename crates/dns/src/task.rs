@@ -2,10 +2,11 @@
 
 use crate::answer::{Answer, Cause, CauseKind, Provenance, Question, TRAIL_MAX, Verdict};
 use crate::exchange::Exchange;
-use crate::lookup::{First, LookupKey, Resolved, Said, busy, failed};
+use crate::lookup::{First, LookupKey};
 use crate::name::Name;
 use crate::nexthop::{Conclusion, Decision, Found, Need, decide, exchangers};
 use crate::policy::Policy;
+use crate::resolved::{Resolved, Said, busy, failed};
 use crate::resolver::{LookupId, Output, QUESTIONS_MAX, Resolver};
 use crate::timers::Timer;
 use crate::wire::MX_TYPE;

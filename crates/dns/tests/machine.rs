@@ -79,6 +79,22 @@ fn nothing_is_answered_after_a_cancel() {
 }
 
 #[test]
+fn flushing_forgets_a_name_and_what_is_below() {
+    let mut world = World::new(settings(), 1, Obliging);
+    let packets = |world: &mut World<Obliging>, domain: &str| {
+        let before = world.packets;
+        world.find(next_hop(domain), Policy::Adaptive);
+        world.packets - before
+    };
+    assert_eq!((packets(&mut world, "a.example"), packets(&mut world, "b.example")), (3, 3));
+    assert_eq!((packets(&mut world, "a.example"), packets(&mut world, "b.example")), (0, 0));
+    world.handle(Input::Flush(Some("a.example".parse().unwrap())));
+    assert_eq!((packets(&mut world, "a.example"), packets(&mut world, "b.example")), (3, 0));
+    world.handle(Input::Flush(Some("mx.b.example".parse().unwrap())));
+    assert_eq!((packets(&mut world, "a.example"), packets(&mut world, "b.example")), (0, 2));
+}
+
+#[test]
 fn too_many_questions_are_refused_at_once() {
     let mut world = World::new(settings(), 1, Obliging);
     let ids: Vec<u64> =

@@ -474,6 +474,7 @@ fn cause_name(kind: CauseKind) -> &'static str {
         CauseKind::Doubtful => "doubtful",
         CauseKind::NextHopRefused => "next-hop-refused",
         CauseKind::BetterHostsUnreachable => "better-hosts-unreachable",
+        CauseKind::TooManyHosts => "too-many-hosts",
         CauseKind::Busy => "busy",
     }
 }

@@ -109,6 +109,7 @@ pub struct Inbound {
     settings: Arc<Settings>,
     server: Server,
     client: SocketAddr,
+    starttls: bool,
     memory: DraftMemory,
     next_draft: DraftId,
     draft: Option<Gathering>,
@@ -140,18 +141,11 @@ impl Inbound {
         drafts: DraftId,
         now: Now,
     ) -> Self {
-        let server_settings = Arc::new(ServerSettings {
-            name: settings.fqdn.clone(),
-            size_max: settings.size_max,
-            recipients_max: settings.recipients_max as usize,
-            errors_max: ERRORS_MAX,
-            starttls,
-            idle: settings.connection_timeout,
-            timeouts: ServerTimeouts::default(),
-        });
+        let protocol = server_settings(&settings, starttls);
         let mut inbound = Self {
             settings,
-            server: Server::new(server_settings, client, now),
+            server: Server::new(protocol, client, now),
+            starttls,
             client,
             memory,
             next_draft: drafts,
@@ -171,7 +165,11 @@ impl Inbound {
             InboundInput::TlsUp { protocol, cipher } => {
                 self.server.handle(now, ServerInput::TlsUp { protocol, cipher });
             }
-            InboundInput::Settings(settings) => self.settings = settings,
+            InboundInput::Settings(settings) => {
+                let protocol = server_settings(&settings, self.starttls);
+                self.settings = settings;
+                self.server.handle(now, ServerInput::Settings(protocol));
+            }
             InboundInput::Accepted(id) => {
                 if self.submitted.take().is_some() {
                     self.server.handle(now, ServerInput::Sealed(Ok(id)));
@@ -376,6 +374,19 @@ impl Drop for Inbound {
             self.memory.give_back(draft.content.len());
         }
     }
+}
+
+/// What the protocol machine is told of the settings.
+fn server_settings(settings: &Settings, starttls: bool) -> Arc<ServerSettings> {
+    Arc::new(ServerSettings {
+        name: settings.fqdn.clone(),
+        size_max: settings.size_max,
+        recipients_max: settings.recipients_max as usize,
+        errors_max: ERRORS_MAX,
+        starttls,
+        idle: settings.connection_timeout,
+        timeouts: ServerTimeouts::default(),
+    })
 }
 
 fn store_failure(full: bool) -> Reply {

@@ -83,7 +83,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn engines_agree(batches in batches(1..12), limit in 1usize..4, content_total_max in 0u64..100_000) {

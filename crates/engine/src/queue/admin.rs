@@ -154,7 +154,7 @@ impl Queue {
         let hop = unsettled.values().next().map_or(NextHop::Drop, |one| one.hop.clone());
         let entry = JournalEntry { message: Some(id), hop, at: now.wall, body: Entry::Deleted.body() };
         let records = vec![Record::Settle { id }, Record::Journal(entry)];
-        let after = After::Written { id, settled: true, pending_at: Vec::new() };
+        let after = After::Written { id, settled: true, pending: Vec::new() };
         self.batch.push(now, Unit::own(records, waiting.into_iter().collect(), after));
         self.admin_write(now);
     }
@@ -177,7 +177,7 @@ impl Queue {
             let hop = hops.first().cloned().unwrap_or(NextHop::Drop);
             let entry = JournalEntry { message: Some(id), hop, at: now.wall, body: Entry::Retried.body() };
             let records = vec![Record::Divide { id, pending }, Record::Journal(entry)];
-            let after = After::Written { id, settled: false, pending_at: hops.iter().cloned().collect() };
+            let after = After::Written { id, settled: false, pending: hops.iter().map(|hop| (hop.clone(), now.wall)).collect() };
             self.batch.push(now, Unit::own(records, Vec::new(), after));
         }
         for hop in &hops {

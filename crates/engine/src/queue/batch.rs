@@ -10,7 +10,7 @@ use super::loads::Pursuit;
 use super::{AdminToken, Queue, QueueOutput, StoreState, Ticket};
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
-use postroad_mail::time::{Mono, Now};
+use postroad_mail::time::{Mono, Now, Wall};
 use postroad_spool::record::{Committed, Content, Load, Message, Record, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub(super) enum After {
     /// A client's message is ours.
     Accepted { ticket: Ticket, client: String },
     /// A live message has one write less to wait for; `settled`: it is gone from the store.
-    /// `pending_at`: hops at which recipients of it are pending from here on.
-    Written { id: MessageId, settled: bool, pending_at: Vec<NextHop> },
+    /// `pending`: where recipients of it wait from here on, and until when.
+    Written { id: MessageId, settled: bool, pending: Vec<(NextHop, Wall)> },
     /// A page of an administrator's request is done.
     Admin(AdminToken),
     /// A client's message that was refused, though the store may have kept it: it goes again.
@@ -235,11 +235,11 @@ impl Queue {
                 self.make_ready(now, message, content);
             }
             match unit.after {
-                After::Written { id, settled, pending_at } => {
+                After::Written { id, settled, pending } => {
                     self.messages -= u64::from(settled && self.messages > 0);
                     self.written(id);
-                    for hop in pending_at {
-                        self.has_pending(now, &hop);
+                    for (hop, due) in pending {
+                        self.has_pending(now, &hop, due);
                     }
                 }
                 After::Admin(token) => self.admin_page_written(token),
@@ -355,7 +355,7 @@ impl Queue {
         let id = message.id;
         let waiting = message.recipients.iter().map(|recipient| (recipient.hop.clone(), -1)).collect();
         self.live.insert(id, Live::written_off(message));
-        let after = After::Written { id, settled: true, pending_at: Vec::new() };
+        let after = After::Written { id, settled: true, pending: Vec::new() };
         self.batch.push(now, Unit::own(vec![Record::Settle { id }], waiting, after));
     }
 }

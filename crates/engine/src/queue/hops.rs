@@ -544,10 +544,11 @@ impl Queue {
         self.pump(now, key);
     }
 
-    /// Recipients are pending at a hop: they are looked for.
-    pub(super) fn has_pending(&mut self, now: Now, key: &NextHop) {
+    /// The store has a recipient that is pending at a hop until `due`. It is only from here on that it can be looked for: where
+    /// the hop was looked at before, it was not found.
+    pub(super) fn has_pending(&mut self, now: Now, key: &NextHop, due: Wall) {
         if let Some(hop) = self.hops.get_mut(key) {
-            hop.pending.get_or_insert(None);
+            hop.pending_due = Some(hop.pending_due.map_or(due, |at| at.min(due)));
             self.pump(now, key);
         }
     }

@@ -67,6 +67,15 @@ pub enum Disk {
     Fails { full: bool },
 }
 
+/// What becomes of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Taken,
+    Returned,
+    /// Refused, and put into the Badmail folder.
+    Badmail,
+}
+
 struct Attempt {
     hop: NextHop,
     job: Option<Arc<Job>>,
@@ -95,6 +104,10 @@ pub struct World {
     /// How often each recipient was taken, and failed for good.
     pub taken: BTreeMap<(usize, u32), u32>,
     pub failed: BTreeMap<(usize, u32), u32>,
+    /// What must become of each recipient of a message that was accepted, and how often it had become of it when we died before
+    /// that was on disk.
+    pub accepted: BTreeMap<(usize, u32), Fate>,
+    pub died_over: BTreeMap<(usize, u32), u32>,
     /// Most connections at once, to a hop and in all.
     pub most: BTreeMap<NextHop, usize>,
     pub most_in_all: usize,
@@ -153,6 +166,8 @@ impl World {
             commits: Vec::new(),
             taken: BTreeMap::new(),
             failed: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            died_over: BTreeMap::new(),
             most: BTreeMap::new(),
             most_in_all: 0,
             loads: 0,
@@ -177,6 +192,11 @@ impl World {
         {
             let batch = batch.clone();
             self.commit(&batch);
+        }
+        let waiting = self.waiting();
+        for (place, _) in self.taken.iter().chain(&self.failed).filter(|(place, _)| waiting.contains(place)) {
+            let ends = self.taken.get(place).unwrap_or(&0) + self.failed.get(place).unwrap_or(&0);
+            self.died_over.insert(*place, ends);
         }
         self.asked.clear();
         self.attempts.clear();
@@ -328,7 +348,21 @@ impl World {
         let line = match output {
             QueueOutput::Commit(_) | QueueOutput::Load(..) => return self.asked.push_back(output),
             QueueOutput::Started => String::from("started"),
-            QueueOutput::Accepted(Ticket(ticket), id) => format!("ticket {ticket} is {}", self.number(id)),
+            QueueOutput::Accepted(Ticket(ticket), id) => {
+                let number = self.number(id);
+                let stored = self.stored().into_iter().find(|one| one.message.id == id);
+                let message = stored.unwrap().message;
+                for (index, recipient) in (0..).zip(&message.recipients) {
+                    let refused = recipient.address.local() == "no" && recipient.hop != NextHop::Drop;
+                    let fate = match (refused, &message.sender.path) {
+                        (false, _) => Fate::Taken,
+                        (true, ReversePath::Address(_)) => Fate::Returned,
+                        (true, ReversePath::Null) => Fate::Badmail,
+                    };
+                    self.accepted.insert((number, index), fate);
+                }
+                format!("ticket {ticket} is {number}")
+            }
             QueueOutput::Refused { ticket: Ticket(ticket), full } => {
                 format!("ticket {ticket} refused, {}", if full { "full" } else { "failed" })
             }
@@ -568,7 +602,10 @@ impl World {
                 self.end(id, End::Finished)
             }
             _ => match attempt.job.take() {
-                Some(job) => QueueInput::Report(id, self.report(&job)),
+                Some(job) => {
+                    let folder = matches!(attempt.hop, NextHop::Drop | NextHop::Badmail);
+                    QueueInput::Report(id, self.report(&job, folder))
+                }
                 None => {
                     attempt.phase = Phase::Wants;
                     QueueInput::Want(id)
@@ -594,7 +631,8 @@ impl World {
         QueueInput::Ended(id, end)
     }
 
-    fn report(&mut self, job: &Job) -> Report {
+    /// A folder takes everything.
+    fn report(&mut self, job: &Job, folder: bool) -> Report {
         let number = self.number(job.message.id);
         let outcomes = job.recipients.iter().map(|index| {
             let local = job.message.recipients[*index as usize].address.local();
@@ -606,10 +644,10 @@ impl World {
                 Some(times) => times.parse().unwrap(),
                 None => 0,
             };
-            if *tries <= patience {
+            if *tries <= patience && !folder {
                 return Outcome::Deferred { status: Status::new(4, 2, 0), cause: String::from("greylisted") };
             }
-            if local == "no" {
+            if local == "no" && !folder {
                 let reply = Reply::new(550, Some(Status::new(5, 1, 1)), "no such user");
                 return Outcome::Failed(Failure {
                     status: Status::new(5, 1, 1),

@@ -252,18 +252,26 @@ impl World {
         self.ledger.told(arrival)
     }
 
-    /// Whether the store is empty, and what is in it in words.
-    pub(super) fn left_over(&mut self) -> (bool, String) {
-        let Some(Loaded::Totals(totals)) = self.disk.answer(&Load::Totals) else {
-            return (false, String::new());
-        };
-        if totals.messages > 0 {
-            return (false, format!("{} messages are left", totals.messages));
+    /// Messages in the store.
+    pub(super) fn messages_left(&mut self) -> u64 {
+        match self.disk.answer(&Load::Totals) {
+            Some(Loaded::Totals(totals)) => totals.messages,
+            _ => 0,
         }
+    }
+
+    /// What is in the store, in words; empty if nothing is.
+    pub(super) fn left_over(&mut self) -> String {
+        let messages = self.messages_left();
         let load = Load::Hops { dns_only: false, after: None, limit: 10 };
         match self.disk.answer(&load) {
-            Some(Loaded::Hops(rows)) if !rows.is_empty() => (true, format!("hops are left: {rows:?}")),
-            _ => (true, String::new()),
+            Some(Loaded::Hops(rows)) if !rows.is_empty() || messages > 0 => {
+                let held = self.process.as_ref().map(|process| {
+                    rows.iter().map(|row| process.queue.hop(&row.hop)).collect::<Vec<_>>()
+                });
+                format!("{messages} messages are left, at {rows:?}, held as {held:?}")
+            }
+            _ => String::new(),
         }
     }
 }

@@ -473,8 +473,9 @@ impl World {
             return Ok(false);
         }
         let waited = (self.now.mono - self.healed_at).as_secs();
-        let (settled, left) = self.left_over();
+        let settled = self.messages_left() == 0;
         if waited > REST_SECS_MAX {
+            let left = self.left_over();
             return Err(Broken(Promise::Progress, format!("after {waited} s in a healed world: {left}")));
         }
         let idle = self.clients.iter().all(|client| client.left.is_empty() && client.dialog.is_none());
@@ -487,6 +488,7 @@ impl World {
         if self.now.mono - since < Duration::from_secs(60) {
             return Ok(false);
         }
+        let left = self.left_over();
         let Some(process) = &self.process else { return Ok(false) };
         if process.queue.messages() != 0 || !left.is_empty() {
             let what =

@@ -9,7 +9,7 @@ use crate::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 /// The version of the tables, in `user_version`.
@@ -45,7 +45,8 @@ PRAGMA user_version = 1;
 /// Compiled statements kept: all of ours, with some for the tables of history.
 const STATEMENTS_MAX: usize = 96;
 
-/// SQLite's own cache of pages, in KiB. What it does not hold is in the kernel's.
+/// SQLite's own cache of pages, in KiB (measured: with 2 MiB batches of 64 cost a third more, with 32 MiB no less). What it
+/// does not hold is in the kernel's.
 const CACHE_KIB: i64 = 8 * 1024;
 
 /// The log keeps at most this many octets on disk once it was larger, for a batch of unusual size.
@@ -53,7 +54,8 @@ const LOG_OCTETS_KEPT: i64 = 32 << 20;
 
 pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
     for path in [dir.to_owned(), dir.join("drafts"), dir.join("segments"), dir.join("bodies")] {
-        fs::create_dir_all(&path).map_err(at(&path))?;
+        // Mail is nobody else's to read.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(at(&path))?;
     }
     let lock = lock(dir)?;
     let syncs = options.synchronous == Synchronous::Full;
