@@ -20,13 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn idle(options: &Options) -> Result<()> {
     let stage = Stage::set()?;
-    let service = Service::start(options, stage.names, stage.sink_address.port())?;
+    let mut service = Service::start(options, stage.names, stage.sink_address.port())?;
     std::thread::sleep(CALM);
     say(&format!(
         "\nIdle: RssAnon {:.1} MiB, {} s after its start (wanted: under 20)",
         memory(&service)?,
         CALM.as_secs()
-    ))
+    ))?;
+    service.stop().map(|_| ())
 }
 
 pub(crate) fn backlog(options: &Options) -> Result<()> {
@@ -80,7 +81,8 @@ pub(crate) fn backlog(options: &Options) -> Result<()> {
         delivered.as_secs_f64()
     ))?;
     say(&format!("  RssAnon, MiB   {:.1} after the restart", memory(&service)?))?;
-    check_queue(&service, sent.accepted)
+    check_queue(&service, sent.accepted)?;
+    service.stop().map(|_| ())
 }
 
 fn to(service: &Service, messages: u64, connections: u64, domain: &str) -> Load {

@@ -119,7 +119,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     say(HEAD)?;
     for kept in [false, true] {
         for &connections in &options.connections {
-            let service = Service::start(options, stage.names, stage.sink_address.port())?;
+            let mut service = Service::start(options, stage.names, stage.sink_address.port())?;
             let messages = if connections == 1 { options.messages / ALONE } else { options.messages };
             let load = |server, messages| Load {
                 server,
@@ -148,6 +148,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                     }
                 }
             }
+            service.stop()?;
             tell(connections, kept, &runs)?;
         }
     }

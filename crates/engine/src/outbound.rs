@@ -278,7 +278,13 @@ impl Outbound {
                 self.answer = Some(answer);
                 self.next_host(now);
             }
+            // A smart host that does not exist is a mistake of ours, on account of which nothing is returned.
+            walk::Reading::Permanent(failure) if !matches!(self.hop, NextHop::Mx(_)) => {
+                let cause = format!("{}: {}", answer.question, failure.cause);
+                self.hop_failed(GateKind::Host, cause, answer.trail.clone());
+            }
             walk::Reading::Permanent(failure) => {
+                self.answer = Some(Arc::clone(&answer));
                 self.reached(Some(answer));
                 self.state = State::Verdict(failure);
                 self.fail_job();
@@ -328,9 +334,8 @@ impl Outbound {
     /// No host is left.
     fn exhausted(&mut self) {
         match self.walk.conclusion() {
-            walk::Conclusion::Permanent(failure) => {
+            walk::Conclusion::Message(outcome) => {
                 self.reached(self.answer.clone());
-                let outcome = Outcome::Failed(failure);
                 if let Some(job) = self.job.take() {
                     let outcomes = vec![outcome; job.recipients.len()];
                     let report = Report { id: job.message.id, outcomes, tried: self.tried() };
@@ -338,7 +343,7 @@ impl Outbound {
                 }
                 self.finish();
             }
-            walk::Conclusion::Defer(cause) => self.hop_failed(GateKind::Host, cause, Vec::new()),
+            walk::Conclusion::Hop(cause) => self.hop_failed(GateKind::Host, cause, Vec::new()),
         }
     }
 
@@ -536,6 +541,7 @@ impl Outbound {
                 self.walk.again(self.at.take());
             } else {
                 self.walk.failed(&failure.text);
+                self.walk.broke_over_content |= failure.stage == Stage::Content;
             }
             return self.next_host(now);
         }
@@ -551,7 +557,7 @@ impl Outbound {
         let outcomes = results.into_iter().map(|result| outcome(result, remote.as_deref())).collect();
         let report = Report { id: job.message.id, outcomes, tried: self.tried() };
         self.outputs.push_back(OutboundOutput::Report(report));
-        self.walk.forget_steps();
+        self.walk.forget_message();
     }
 
     fn tried(&self) -> Tried {

@@ -1,6 +1,6 @@
 //! The hosts of an attempt: which is next, what was seen of those before, and what it means when none is left.
 
-use crate::delivery::Failure;
+use crate::delivery::{Failure, Outcome};
 use postroad_dns::answer::{Answer, Verdict};
 use postroad_mail::reply::Status;
 use postroad_smtp::client::Tls;
@@ -74,8 +74,10 @@ pub(super) fn read(answer: &Answer) -> Reading {
 
 /// What it means that no host is left.
 pub(super) enum Conclusion {
-    Permanent(Failure),
-    Defer(String),
+    /// It is about the message in hand alone; the hop may be as good as ever for others.
+    Message(Outcome),
+    /// The hop cannot be used.
+    Hop(String),
 }
 
 pub(super) struct Walk {
@@ -89,6 +91,9 @@ pub(super) struct Walk {
     failures: usize,
     /// Hosts that could be talked to and have no 8BITMIME.
     seven_bit: usize,
+    /// A host that was ready for mail was lost while it took the content: a path that swallows large packets, or a filter that
+    /// hangs up. That must not hold up other mail.
+    pub(super) broke_over_content: bool,
     /// A host turned out to be ourselves.
     ourselves: Option<String>,
 }
@@ -104,6 +109,7 @@ impl Walk {
             current: String::new(),
             failures: 0,
             seven_bit: 0,
+            broke_over_content: false,
             ourselves: None,
         }
     }
@@ -183,29 +189,38 @@ impl Walk {
 
     pub(super) fn conclusion(&self) -> Conclusion {
         if self.failures == 0 && self.seven_bit > 0 {
-            return Conclusion::Permanent(no_8bitmime());
+            return Conclusion::Message(Outcome::Failed(no_8bitmime()));
         }
         if self.failures == 0
             && let Some(text) = &self.ourselves
         {
-            return Conclusion::Permanent(Failure {
+            return Conclusion::Message(Outcome::Failed(Failure {
                 status: Status::new(5, 4, 6),
                 cause: format!("mail loops back to this server: {text}"),
                 remote: None,
                 reply: None,
-            });
+            }));
         }
-        Conclusion::Defer(
-            self.steps.last().cloned().unwrap_or_else(|| String::from("there is no host to try")),
-        )
+        let cause = self.steps.last().cloned().unwrap_or_else(|| String::from("there is no host to try"));
+        if self.broke_over_content {
+            Conclusion::Message(Outcome::Deferred { status: Status::new(4, 4, 2), cause })
+        } else if self.seven_bit > 0 {
+            // A host that was not reached may take 8-bit octets; one that was takes other mail.
+            Conclusion::Message(Outcome::Deferred { status: Status::new(4, 4, 1), cause })
+        } else {
+            Conclusion::Hop(cause)
+        }
     }
 
     pub(super) fn steps(&self) -> &[String] {
         &self.steps
     }
 
-    pub(super) fn forget_steps(&mut self) {
+    /// The message in hand is done: what was seen of hosts on account of it says nothing about the next one.
+    pub(super) fn forget_message(&mut self) {
         self.steps.clear();
+        self.seven_bit = 0;
+        self.broke_over_content = false;
     }
 }
 

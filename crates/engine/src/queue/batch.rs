@@ -377,7 +377,8 @@ fn telling(batch: &[Record]) -> Option<&Record> {
         Record::Divide { .. } => 2,
         Record::Waiting { .. } | Record::Hop { .. } | Record::Journal(_) => 3,
     };
-    batch.iter().min_by_key(rank)
+    // Of one message the last division holds.
+    batch.iter().rev().min_by_key(rank)
 }
 
 /// Whether a batch was applied, by what the store has of its witness.

@@ -98,6 +98,8 @@ pub struct World {
     pub store: MemoryStore,
     pub queue: Queue,
     pub disk: Disk,
+    /// Whether a commit that fails is on the disk all the same.
+    pub keeps: bool,
     /// What happened, and with the time since the start what was written.
     pub trace: Vec<String>,
     pub commits: Vec<(Duration, String)>,
@@ -162,6 +164,7 @@ impl World {
             settings,
             store: MemoryStore::new(),
             disk: Disk::Works,
+            keeps: false,
             trace: Vec::new(),
             commits: Vec::new(),
             taken: BTreeMap::new(),
@@ -475,7 +478,13 @@ impl World {
         };
         let input = match asked {
             QueueOutput::Commit(batch) => match full {
-                Some(full) => QueueInput::StoreFailed { batch, full },
+                Some(full) => {
+                    // Only the first one: the store is closed behind it.
+                    if std::mem::take(&mut self.keeps) {
+                        self.commit(&batch);
+                    }
+                    QueueInput::StoreFailed { batch, full }
+                }
                 None => QueueInput::Committed(self.commit(&batch)),
             },
             QueueOutput::Load(token, load) => {
