@@ -6,15 +6,15 @@ pub(crate) const USAGE: &str = "\
 postroad-bench [MODE] [OPTIONS]
 
 Modes:
-  all          everything below, about five minutes (the default)
+  all          everything below, in two to five minutes (the default)
   throughput   1, 20 and 100 connections, a new one for each message and kept alive: rate, CPU and latency, with the floor
   idle         memory of a service that has nothing to do
   backlog      memory after many messages for a host that is down, and how long a restart takes then
 
 Options:
-  --messages N    messages of each run of `throughput`; a quarter of it over one connection (default 6000)
+  --messages N    messages of each run of `throughput`; a quarter of it over one connection (default 8000)
   --connections N only so many connections in `throughput`, in place of 1, 20 and 100: for a profiler
-  --rounds N      rounds of `throughput`, of which the median is told (default 3)
+  --rounds N      rounds of `throughput`, of which the median is told (default 5)
   --backlog N     messages of `backlog` (default 100000)
   --pipelining    the generator sends MAIL, RCPT and DATA in one piece; without it, as smtp-source and small devices do,
                   it waits for each reply
@@ -49,9 +49,9 @@ impl Options {
         let beside = own.parent().map(PathBuf::from).unwrap_or_default();
         let mut options = Self {
             mode: Mode::All,
-            messages: 6000,
+            messages: 8000,
             connections: vec![1, 20, 100],
-            rounds: 3,
+            rounds: 5,
             backlog: 100_000,
             pipelining: false,
             program: beside.join("postroad"),
@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn command_lines() {
-        check("", Ok((Mode::All, 6000, 3)));
-        check("idle", Ok((Mode::Idle, 6000, 3)));
+        check("", Ok((Mode::All, 8000, 5)));
+        check("idle", Ok((Mode::Idle, 8000, 5)));
         check("throughput --messages 400 --rounds 1", Ok((Mode::Throughput, 400, 1)));
         check("--rounds", Err("--rounds wants a value"));
         check("--rounds x", Err("x is not a number"));

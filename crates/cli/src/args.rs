@@ -260,10 +260,10 @@ No service is needed. Exit status 0: records; 1: there are none; 75: unresolved.
 /// How DNS is asked.
 #[derive(Debug, Args)]
 pub struct How {
-    /// 0 udp-then-tcp, 1 tcp-only, 2 udp-only, by number or name; without it, adaptive
-    #[arg(long, value_name = "POLICY", default_value_t)]
-    pub policy: Policy,
-    /// A name server to ask, as often as there are; without it, those of resolv.conf
+    /// 0 udp-then-tcp, 1 tcp-only, 2 udp-only, by number or name, or adaptive; without it, the running service's
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<Policy>,
+    /// A name server to ask, as often as there are; without it, the running service's, or those of resolv.conf
     #[arg(long = "server", value_name = "ADDRESS[:PORT]", value_parser = name_server)]
     pub servers: Vec<SocketAddr>,
 }

@@ -11,12 +11,16 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// Runs the verb.
-pub fn run(verb: Dns, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
+pub fn run(verb: Dns, data: &Path, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
     let (question, How { policy, servers }) = match verb {
         Dns::Mx { domain, how } => (Question::NextHop(domain), how),
         Dns::Resolve { name, rtype, how } => (Question::Records(name, rtype), how),
     };
-    let answer = glue::lookup(question, policy, servers)?;
+    // What is not said is as the running service has it; without one, as a fresh service would.
+    let told = if policy.is_none() || servers.is_empty() { glue::dns_of_service(data) } else { None };
+    let (their_policy, their_servers) = told.unwrap_or_default();
+    let servers = if servers.is_empty() { their_servers } else { servers };
+    let answer = glue::lookup(question, policy.unwrap_or(their_policy), servers)?;
     if screen.json {
         screen.object(&*answer)?;
     } else {

@@ -88,6 +88,13 @@ pub fn binding(data: &Path) -> Option<SocketAddr> {
     postroad_service::ask::binding(data)
 }
 
+/// The policy and the name servers of the running service, if there is one.
+pub fn dns_of_service(data: &Path) -> Option<(Policy, Vec<SocketAddr>)> {
+    let status = ask_one(data, &Request::Status, status).ok()?;
+    let servers = status.dns_servers.iter().filter_map(|server| server.server.parse().ok()).collect();
+    Some((status.dns_policy.parse().unwrap_or_default(), servers))
+}
+
 /// One DNS lookup. Nothing is refused: what is shown is what DNS says.
 pub fn lookup(question: Question, policy: Policy, servers: Vec<SocketAddr>) -> Result<Arc<Answer>, Trouble> {
     let options = postroad_service::lookup::LookupOptions {

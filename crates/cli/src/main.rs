@@ -49,7 +49,7 @@ fn run(cli: Cli, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
         Verb::Status => status::run(&cli.data, now, screen),
         Verb::Queue(verb) => queue::run(&cli.data, verb, now, screen),
         Verb::Explain(explain) => explain::run(&cli.data, explain.subject, screen),
-        Verb::Dns(verb) => dns::run(verb, screen),
+        Verb::Dns(verb) => dns::run(verb, &cli.data, screen),
         Verb::Events(verb) => events::run(&cli.data, verb, screen),
         Verb::Lab(lab) => lab::run(lab, screen),
     }

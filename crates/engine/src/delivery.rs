@@ -46,6 +46,9 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// The status of content that no host of the domain can take as it is (RFC 6152 §3).
+pub(crate) const NO_8BITMIME: Status = Status::new(5, 6, 3);
+
 /// A permanent verdict about a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -114,8 +114,14 @@ pub struct Inbound {
     next_draft: DraftId,
     draft: Option<Gathering>,
     /// A draft was submitted, and its fate is not known.
-    submitted: Option<Option<DraftId>>,
+    submitted: Option<Submitted>,
     outputs: VecDeque<InboundOutput>,
+}
+
+/// A draft that was handed in: its file, if it has one, and the octets it holds in memory.
+struct Submitted {
+    file: Option<DraftId>,
+    octets: usize,
 }
 
 /// A draft whose content is coming.
@@ -171,21 +177,16 @@ impl Inbound {
                 self.server.handle(now, ServerInput::Settings(protocol));
             }
             InboundInput::Accepted(id) => {
-                if self.submitted.take().is_some() {
+                if let Some(submitted) = self.submitted.take() {
+                    self.memory.give_back(submitted.octets);
                     self.server.handle(now, ServerInput::Sealed(Ok(id)));
                 }
             }
-            InboundInput::Refused { full } => {
-                if let Some(file) = self.submitted.take() {
-                    self.outputs.extend(file.map(InboundOutput::DropDraft));
-                    self.server.handle(now, ServerInput::Sealed(Err(store_failure(full))));
-                }
-            }
-            InboundInput::SpillFailed { full } => {
-                if let Some(draft) = &mut self.draft {
-                    draft.failed = Some(full);
-                }
-            }
+            InboundInput::Refused { full } => self.refused(now, full),
+            InboundInput::SpillFailed { full } => match &mut self.draft {
+                Some(draft) => draft.failed = Some(full),
+                None => self.unsubmit(now, full),
+            },
             InboundInput::Shutdown => self.server.handle(now, ServerInput::Shutdown),
             InboundInput::Tick => self.server.handle(now, ServerInput::Tick),
         }
@@ -246,6 +247,25 @@ impl Inbound {
         }
     }
 
+    /// The draft that was handed in is not ours.
+    fn refused(&mut self, now: Now, full: bool) {
+        if let Some(submitted) = self.submitted.take() {
+            self.memory.give_back(submitted.octets);
+            self.outputs.extend(submitted.file.map(InboundOutput::DropDraft));
+            self.server.handle(now, ServerInput::Sealed(Err(store_failure(full))));
+        }
+    }
+
+    /// The last piece of a draft could not be written, and the dot came with it: the draft must not be handed in.
+    fn unsubmit(&mut self, now: Now, full: bool) {
+        let submit = |output: &InboundOutput| matches!(output, InboundOutput::Submit(_));
+        if let Some(at) = self.outputs.iter().position(submit) {
+            self.outputs.remove(at);
+            self.outputs.push_back(InboundOutput::DataDropped);
+            self.refused(now, full);
+        }
+    }
+
     /// Whether a recipient is taken: one of ours always, another from clients that may relay.
     fn admit(&self, path: ForwardPath) -> RecipientAnswer {
         let ForwardPath::Mailbox(address) = path else { return RecipientAnswer::Accept };
@@ -298,7 +318,7 @@ impl Inbound {
     /// The content is whole: submits the draft, or says why it is refused.
     fn seal(&mut self, facts: ContentFacts) -> Result<(), Reply> {
         let Some(mut draft) = self.draft.take() else { return Err(store_failure(false)) };
-        self.memory.give_back(draft.content.len());
+        let octets = draft.content.len();
         let hops = draft.hops.max(header::summary(&draft.content).received);
         let refusal = if let Some(full) = draft.failed {
             Some(store_failure(full))
@@ -309,6 +329,7 @@ impl Inbound {
             None
         };
         if let Some(reply) = refusal {
+            self.memory.give_back(octets);
             self.outputs.extend(draft.spilled.map(InboundOutput::DropDraft));
             self.outputs.push_back(InboundOutput::DataDropped);
             return Err(reply);
@@ -334,7 +355,7 @@ impl Inbound {
             Some(file) => Content::Draft(file),
             None => Content::Memory(Arc::new(draft.content)),
         };
-        self.submitted = Some(draft.spilled);
+        self.submitted = Some(Submitted { file: draft.spilled, octets });
         let client = format!("{} ({})", self.client.ip(), transaction.helo);
         let draft = Draft { sender, recipients, trace_head, content, size: facts.size, client };
         self.outputs.push_back(InboundOutput::Submit(draft));
@@ -370,9 +391,9 @@ impl Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        if let Some(draft) = &self.draft {
-            self.memory.give_back(draft.content.len());
-        }
+        let gathered = self.draft.as_ref().map_or(0, |draft| draft.content.len());
+        let submitted = self.submitted.as_ref().map_or(0, |submitted| submitted.octets);
+        self.memory.give_back(gathered + submitted);
     }
 }
 

@@ -1,11 +1,11 @@
 //! Notifications of failure, as drafts of our own.
 
-use crate::delivery::Failure;
+use crate::delivery::{Failure, NO_8BITMIME};
 use crate::queue::Draft;
 use crate::route;
 use postroad_mail::address::ReversePath;
 use postroad_mail::dsn;
-use postroad_mail::envelope::{BodyKind, Recipient, Sender};
+use postroad_mail::envelope::{BodyKind, Recipient, Ret, Sender};
 use postroad_mail::time::Now;
 use postroad_metabase::settings::Settings;
 use postroad_spool::record::{Content, Message};
@@ -38,13 +38,19 @@ pub(crate) fn notification(
     if failed.is_empty() {
         return None;
     }
+    // A path without 8BITMIME would stop the notification as it did the message: it returns the header section alone.
+    let seven_bit = failed.iter().any(|failed| failed.status == NO_8BITMIME);
+    let mut sender = message.sender.clone();
+    if seven_bit {
+        sender.ret = Some(Ret::Headers);
+    }
     let original = [message.trace.as_bytes(), head].concat();
     let bytes = dsn::failure(&dsn::Report {
         reporting: &settings.fqdn,
         arrived: message.id.given_at(),
         now: now.wall,
         id: message.id,
-        sender: &message.sender,
+        sender: &sender,
         failed: &failed,
         original: &original,
         original_complete: head.len() as u64 == message.size,

@@ -19,7 +19,12 @@ fn check_in(mut world: World, story: impl FnOnce(&mut World), expected: &str) {
     world.trace.clear();
     story(&mut world);
     let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert!(world.trace == expected, "\n{}\n\nwas expected to be\n\n{}\n", world.trace.join("\n"), expected.join("\n"));
+    assert!(
+        world.trace == expected,
+        "\n{}\n\nwas expected to be\n\n{}\n",
+        world.trace.join("\n"),
+        expected.join("\n")
+    );
 }
 
 /// Plays a story and compares what was written, and when, in microseconds.
@@ -362,8 +367,11 @@ fn retries_are_spread() {
         world.submit("s@x", "later@a");
     }
     world.run(secs(1));
-    let mut dues: Vec<i64> =
-        world.stored().iter().map(|one| one.pending.as_ref().unwrap()[0].due.0 - one.message.id.given_at().0).collect();
+    let mut dues: Vec<i64> = world
+        .stored()
+        .iter()
+        .map(|one| one.pending.as_ref().unwrap()[0].due.0 - one.message.id.given_at().0)
+        .collect();
     dues.sort_unstable();
     let (first, last) = (dues[0], dues[199]);
     assert!(first >= 810_000 && last <= 990_000, "{first} to {last}: within a tenth of 15 minutes");
@@ -652,7 +660,10 @@ fn a_notification_of_large_content_reads_its_head_first() {
             w.submit_content("s@x", "no@a later@a ok@a", content);
             w.run(secs(1));
             let commits: Vec<&str> = w.commits.iter().map(|(_, words)| words.as_str()).collect();
-            assert_eq!(commits[1], "divide 1 0@a now, 1@a ~15m; accept 2 <> to s@x.example; divide 1 1@a ~15m");
+            assert_eq!(
+                commits[1],
+                "divide 1 0@a now, 1@a ~15m; accept 2 <> to s@x.example; divide 1 1@a ~15m"
+            );
             let notice = w.stored().into_iter().find(|one| one.message.recipients[0].address.local() == "s");
             assert!(notice.is_none(), "it is delivered");
         },
@@ -1170,7 +1181,11 @@ fn step(world: &mut World, what: u8, which: u8) {
             if failed { world.store_up() } else { world.disk = Disk::Works }
         }
         13 => world.restart(which & 1 == 0),
-        14 => world.admin(AdminRequest::Retry(if which & 1 == 0 { Selection::All } else { ids(world, &[1, 3, 5]) })),
+        14 => world.admin(AdminRequest::Retry(if which & 1 == 0 {
+            Selection::All
+        } else {
+            ids(world, &[1, 3, 5])
+        })),
         _ => {
             world.disk = Disk::Held;
             world.mood(word(which), Mood::Up);

@@ -231,7 +231,7 @@ impl Fact {
             Self::BindFailed { address, cause } => texts(&[address, cause]),
             Self::Bound { address } => texts(&[address]),
             Self::DnsServerDown { server, transport, cause, mail_waits } => {
-                let mail = if *mail_waits { "Mail waits for it" } else { "Mail still flows by other ways" };
+                let mail = if *mail_waits { "Mail waits for it" } else { "No mail waits for it so far" };
                 texts(&[&name(*server), transport, cause, &mail])
             }
             Self::DnsServerUp { server, transport } => texts(&[&name(*server), transport]),

@@ -93,7 +93,7 @@ fn sentences() {
     check(
         down("192.0.2.1:53", false),
         "2026-11-25 07:00:28Z Warning      2012 DNS           DNS server 192.0.2.1 cannot be reached over TCP: connection \
-         refused. Mail still flows by other ways.\n    Let the server answer over that transport, and let firewalls pass \
+         refused. No mail waits for it so far.\n    Let the server answer over that transport, and let firewalls pass \
          port 53 over both UDP and TCP; or name other servers in DnsServers. If TCP cannot be had, SmtpUseTcpDns = 2 asks \
          over UDP only. `postroad dns mx DOMAIN --policy NAME` shows what works.",
     );

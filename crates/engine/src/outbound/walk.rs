@@ -226,7 +226,7 @@ impl Walk {
 
 pub(super) fn no_8bitmime() -> Failure {
     Failure {
-        status: Status::new(5, 6, 3),
+        status: crate::delivery::NO_8BITMIME,
         cause: String::from("the content has 8-bit octets, and no host of the domain takes these (8BITMIME)"),
         remote: None,
         reply: None,

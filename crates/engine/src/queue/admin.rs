@@ -131,7 +131,8 @@ impl Queue {
         }
         let unsettled = held.map_or_else(|| super::Live::of(stored).unsettled, |live| live.unsettled.clone());
         // It is held until its deletion is on disk, so that no page brings it to an attempt.
-        let live = self.live.entry(id).or_insert_with(|| super::Live::written_off(Arc::clone(&stored.message)));
+        let live =
+            self.live.entry(id).or_insert_with(|| super::Live::written_off(Arc::clone(&stored.message)));
         for key in std::mem::take(&mut live.at) {
             if let Some(hop) = self.hops.get_mut(&key) {
                 hop.ready.retain(|ready| ready.id != id);
@@ -154,7 +155,7 @@ impl Queue {
         let hop = unsettled.values().next().map_or(NextHop::Drop, |one| one.hop.clone());
         let entry = JournalEntry { message: Some(id), hop, at: now.wall, body: Entry::Deleted.body() };
         let records = vec![Record::Settle { id }, Record::Journal(entry)];
-        let after = After::Written { id, settled: true, pending: Vec::new() };
+        let after = After::Written { id, settled: true };
         self.batch.push(now, Unit::own(records, waiting.into_iter().collect(), after));
         self.admin_write(now);
     }
@@ -177,7 +178,7 @@ impl Queue {
             let hop = hops.first().cloned().unwrap_or(NextHop::Drop);
             let entry = JournalEntry { message: Some(id), hop, at: now.wall, body: Entry::Retried.body() };
             let records = vec![Record::Divide { id, pending }, Record::Journal(entry)];
-            let after = After::Written { id, settled: false, pending: hops.iter().map(|hop| (hop.clone(), now.wall)).collect() };
+            let after = After::Written { id, settled: false };
             self.batch.push(now, Unit::own(records, Vec::new(), after));
         }
         for hop in &hops {

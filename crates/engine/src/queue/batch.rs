@@ -10,7 +10,7 @@ use super::loads::Pursuit;
 use super::{AdminToken, Queue, QueueOutput, StoreState, Ticket};
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
-use postroad_mail::time::{Mono, Now, Wall};
+use postroad_mail::time::{Mono, Now};
 use postroad_spool::record::{Committed, Content, Load, Message, Record, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,8 +38,7 @@ pub(super) enum After {
     /// A client's message is ours.
     Accepted { ticket: Ticket, client: String },
     /// A live message has one write less to wait for; `settled`: it is gone from the store.
-    /// `pending`: where recipients of it wait from here on, and until when.
-    Written { id: MessageId, settled: bool, pending: Vec<(NextHop, Wall)> },
+    Written { id: MessageId, settled: bool },
     /// A page of an administrator's request is done.
     Admin(AdminToken),
     /// A client's message that was refused, though the store may have kept it: it goes again.
@@ -235,12 +234,10 @@ impl Queue {
                 self.make_ready(now, message, content);
             }
             match unit.after {
-                After::Written { id, settled, pending } => {
+                After::Written { id, settled } => {
                     self.messages -= u64::from(settled && self.messages > 0);
+                    self.pending_from_here(now, id);
                     self.written(id);
-                    for (hop, due) in pending {
-                        self.has_pending(now, &hop, due);
-                    }
                 }
                 After::Admin(token) => self.admin_page_written(token),
                 After::Accepted { .. } | After::Disowned | After::Nothing => {}
@@ -275,7 +272,9 @@ impl Queue {
         let mut again = VecDeque::new();
         for unit in std::mem::take(&mut self.batch.units) {
             match unit.after {
-                After::Accepted { ticket, .. } => self.outputs.push_back(QueueOutput::Refused { ticket, full }),
+                After::Accepted { ticket, .. } => {
+                    self.outputs.push_back(QueueOutput::Refused { ticket, full })
+                }
                 _ => again.push_back(unit),
             }
         }
@@ -325,7 +324,12 @@ impl Queue {
             for unit in sent {
                 let own: Vec<Record> = records.by_ref().take(unit.records).collect();
                 if !matches!(unit.after, After::Disowned) {
-                    again.push_back(Unit { records: own, waiting: unit.waiting, after: unit.after, kind: unit.kind });
+                    again.push_back(Unit {
+                        records: own,
+                        waiting: unit.waiting,
+                        after: unit.after,
+                        kind: unit.kind,
+                    });
                 }
             }
             again.append(&mut self.batch.units);
@@ -355,7 +359,7 @@ impl Queue {
         let id = message.id;
         let waiting = message.recipients.iter().map(|recipient| (recipient.hop.clone(), -1)).collect();
         self.live.insert(id, Live::written_off(message));
-        let after = After::Written { id, settled: true, pending: Vec::new() };
+        let after = After::Written { id, settled: true };
         self.batch.push(now, Unit::own(vec![Record::Settle { id }], waiting, after));
     }
 }
@@ -386,7 +390,9 @@ fn kept(batch: &[Record], stored: Option<&Stored>) -> bool {
     match telling(batch) {
         Some(Record::Accept { .. }) => stored.is_some(),
         Some(Record::Settle { .. }) => stored.is_none(),
-        Some(Record::Divide { pending, .. }) => stored.is_some_and(|stored| stored.pending.as_ref() == Some(pending)),
+        Some(Record::Divide { pending, .. }) => {
+            stored.is_some_and(|stored| stored.pending.as_ref() == Some(pending))
+        }
         _ => false,
     }
 }

@@ -510,8 +510,12 @@ impl Queue {
 
     /// Opens the gates of hops that are held here.
     pub(super) fn release_held(&mut self, now: Now, kind: Option<GateKind>) {
-        let gated: Vec<NextHop> =
-            self.hops.iter().filter(|(_, hop)| hop.state.gate.is_some()).map(|(key, _)| key.clone()).collect();
+        let gated: Vec<NextHop> = self
+            .hops
+            .iter()
+            .filter(|(_, hop)| hop.state.gate.is_some())
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in gated {
             self.release(now, &key, kind);
         }
@@ -544,12 +548,17 @@ impl Queue {
         self.pump(now, key);
     }
 
-    /// The store has a recipient that is pending at a hop until `due`. It is only from here on that it can be looked for: where
-    /// the hop was looked at before, it was not found.
-    pub(super) fn has_pending(&mut self, now: Now, key: &NextHop, due: Wall) {
-        if let Some(hop) = self.hops.get_mut(key) {
-            hop.pending_due = Some(hop.pending_due.map_or(due, |at| at.min(due)));
-            self.pump(now, key);
+    /// The store has a message as pending from here on: its recipients are looked for when they are due. Where a hop was looked
+    /// at before, they were not found.
+    pub(super) fn pending_from_here(&mut self, now: Now, id: MessageId) {
+        let Some(live) = self.live.get(&id) else { return };
+        let unheld = live.unsettled.values().filter(|one| !live.at.contains(&one.hop));
+        let waits: BTreeSet<(NextHop, Wall)> = unheld.map(|one| (one.hop.clone(), one.due)).collect();
+        for (key, due) in waits {
+            if let Some(hop) = self.hops.get_mut(&key) {
+                hop.pending_due = Some(hop.pending_due.map_or(due, |at| at.min(due)));
+                self.pump(now, &key);
+            }
         }
     }
 

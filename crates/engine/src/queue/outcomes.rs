@@ -252,19 +252,14 @@ impl Queue {
             waiting.push((key.clone(), -gone));
         }
         let settled = live.unsettled.is_empty();
-        let mut waits = Vec::new();
         if settled {
             records.push(Record::Settle { id });
         } else {
             let pending: Vec<Pending> = live.unsettled.values().cloned().collect();
-            let unheld = pending.iter().filter(|one| !live.at.contains(&one.hop));
-            waits = unheld.map(|one| (one.hop.clone(), one.due)).collect();
-            waits.sort();
-            waits.dedup_by(|later, first| later.0 == first.0);
             records.push(Record::Divide { id, pending });
         }
         live.writes += 1;
-        self.batch.push(now, Unit::own(records, waiting, After::Written { id, settled, pending: waits }));
+        self.batch.push(now, Unit::own(records, waiting, After::Written { id, settled }));
     }
 }
 

@@ -34,6 +34,7 @@ pub const TRACE: &str = "Received: from x by mail.example\r\n";
 pub struct Line {
     outbound: Outbound,
     now: Now,
+    question: Option<Question>,
     /// Commands that were not answered.
     owed: usize,
     in_message: bool,
@@ -46,8 +47,15 @@ pub fn play(settings: Settings, hop: &str, job: &str, script: &str) -> (Line, Ve
     let now = Now { mono: Mono(1), wall: Wall(1_795_590_028_000) };
     let hop: NextHop = hop.parse().unwrap();
     let outbound = Outbound::new(Arc::new(settings), hop, job_of(job), now);
-    let mut line =
-        Line { outbound, now, owed: 0, in_message: false, deeds: Vec::new(), wire: String::new() };
+    let mut line = Line {
+        outbound,
+        now,
+        question: None,
+        owed: 0,
+        in_message: false,
+        deeds: Vec::new(),
+        wire: String::new(),
+    };
     line.drain();
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let mut told = Vec::new();
@@ -137,7 +145,10 @@ impl Line {
             "written" => self.tell(OutboundInput::Written(Ok(rest.to_owned()))),
             "not" => self.tell(OutboundInput::Written(Err(String::from("the disk is full")))),
             "wait" => self.wait(rest.trim_end_matches('s').parse().unwrap()),
-            _ => self.tell(OutboundInput::Resolved(Arc::new(answer(text)))),
+            _ => {
+                let question = self.question.clone().unwrap();
+                self.tell(OutboundInput::Resolved(Arc::new(answer(question, text))));
+            }
         }
     }
 
@@ -175,7 +186,11 @@ impl Line {
     fn drain(&mut self) {
         while let Some(output) = self.outbound.poll() {
             let deed = match output {
-                OutboundOutput::Resolve(question, _) => format!("resolve {question}"),
+                OutboundOutput::Resolve(question, _) => {
+                    let deed = format!("resolve {question}");
+                    self.question = Some(question);
+                    deed
+                }
                 OutboundOutput::Connect(address) => {
                     (self.owed, self.in_message) = (0, false);
                     format!("connect {address}")
@@ -197,7 +212,9 @@ impl Line {
                     format!("report {} at {host}: {}", report.id.0, outcomes.collect::<Vec<_>>().join(", "))
                 }
                 OutboundOutput::Ended(End::Finished) => String::from("ended"),
-                OutboundOutput::Ended(End::HopFailed { kind, cause, .. }) => format!("ended {kind:?}: {cause}"),
+                OutboundOutput::Ended(End::HopFailed { kind, cause, .. }) => {
+                    format!("ended {kind:?}: {cause}")
+                }
             };
             self.deeds.push(deed);
         }
@@ -206,7 +223,7 @@ impl Line {
     fn sent(&mut self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
         self.wire.push_str(&text);
-        if self.in_message {
+        if self.in_message && text != "RSET\r\n" {
             let whole = text.ends_with("\r\n.\r\n") || text == ".\r\n";
             self.in_message = !whole;
             self.owed += usize::from(whole);
@@ -220,7 +237,7 @@ impl Line {
     }
 }
 
-fn answer(text: &str) -> Answer {
+fn answer(question: Question, text: &str) -> Answer {
     let unresolved = |dns_fault, kind| {
         Verdict::Unresolved(Cause { text: String::from("as it was told"), dns_fault, kind })
     };
@@ -235,7 +252,7 @@ fn answer(text: &str) -> Answer {
     };
     Answer {
         serial: 7,
-        question: Question::NextHop("example.org".parse().unwrap()),
+        question,
         policy: Policy::default(),
         verdict,
         provenance: Provenance::Complete,

@@ -9,9 +9,7 @@
 
 use postroad_engine::delivery::{AttemptId, End, Failure, Flow, Job, Outcome, Report};
 use postroad_engine::journal::Tried;
-use postroad_engine::queue::{
-    AdminRequest, AdminToken, Draft, Queue, QueueInput, QueueOutput, Ticket,
-};
+use postroad_engine::queue::{AdminRequest, AdminToken, Draft, Queue, QueueInput, QueueOutput, Ticket};
 use postroad_mail::address::{Address, ReversePath};
 use postroad_mail::domain::Host;
 use postroad_mail::envelope::{Notify, Recipient, Sender};
@@ -190,7 +188,8 @@ impl World {
 
     /// The process dies and comes back. A commit on its way to the disk is on it afterwards, or not.
     pub fn restart(&mut self, commit_arrives: bool) {
-        if let Some(QueueOutput::Commit(batch)) = self.asked.iter().find(|one| matches!(one, QueueOutput::Commit(_)))
+        if let Some(QueueOutput::Commit(batch)) =
+            self.asked.iter().find(|one| matches!(one, QueueOutput::Commit(_)))
             && commit_arrives
         {
             let batch = batch.clone();
@@ -241,11 +240,7 @@ impl World {
     }
 
     pub fn draft(&mut self, from: &str, to: &str, content: Content) -> Draft {
-        let path = if from.is_empty() {
-            ReversePath::Null
-        } else {
-            ReversePath::Address(address(from))
-        };
+        let path = if from.is_empty() { ReversePath::Null } else { ReversePath::Address(address(from)) };
         let size = match &content {
             Content::Memory(bytes) => {
                 self.contents.push(Arc::downgrade(bytes));
@@ -338,7 +333,11 @@ impl World {
     }
 
     fn tail(&self) -> String {
-        format!("asked {:?}, last {:?}", self.asked.front(), &self.trace[self.trace.len().saturating_sub(5)..])
+        format!(
+            "asked {:?}, last {:?}",
+            self.asked.front(),
+            &self.trace[self.trace.len().saturating_sub(5)..]
+        )
     }
 
     fn drain(&mut self) {
@@ -421,9 +420,15 @@ impl World {
     fn flow(&mut self, flow: Flow) -> Option<String> {
         Some(match flow {
             Flow::Accepted { .. } => return None,
-            Flow::Delivered { message, recipient, .. } => format!("taken {}/{recipient}", self.number(message.id)),
+            Flow::Delivered { message, recipient, .. } => {
+                format!("taken {}/{recipient}", self.number(message.id))
+            }
             Flow::Deferred { message, recipient, until, .. } => {
-                format!("deferred {}/{recipient} for {}", self.number(message.id), about(until - self.now.wall))
+                format!(
+                    "deferred {}/{recipient} for {}",
+                    self.number(message.id),
+                    about(until - self.now.wall)
+                )
             }
             Flow::Failed { message, recipient, status, fate, .. } => {
                 let number = self.number(message.id);

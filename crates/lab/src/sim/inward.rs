@@ -80,9 +80,10 @@ impl World {
                 client::Act::Vanish => {
                     self.note(format_args!("client {number} vanishes"));
                     if self.dice.chance(500) {
-                        self.close(conn, 0)
+                        self.close(conn, 0);
                     } else {
-                        self.break_off(conn)
+                        self.net.drop_end(conn, 0);
+                        self.break_off(conn);
                     }
                     self.client_is_done(number);
                 }
@@ -90,8 +91,8 @@ impl World {
         }
     }
 
-    fn break_off(&mut self, conn: ConnNo) {
-        self.net.drop_end(conn, 0);
+    /// A connection breaks, by the caller's doing or to his surprise.
+    pub(super) fn break_off(&mut self, conn: ConnNo) {
         let Self { net, dice, agenda, now, .. } = self;
         net.break_off(super::net::Road { no: conn, from: 0, now: now.mono, dice, agenda });
     }

@@ -174,6 +174,7 @@ impl World {
             if let Some(process) = &mut self.process {
                 process.todo.push_back(Todo::Attempt(id, AttemptInput::Bytes(forged)));
             }
+            self.break_off(conn);
         }
     }
 

@@ -82,9 +82,13 @@ struct Unsynced {
 }
 
 impl Contents {
-    pub(super) fn open(dir: &Path, db: &Connection, segment_octets_max: u64, syncs: bool) -> Result<Self> {
-        for draft in list(&dir.join("drafts"))? {
-            remove(&draft.map_err(at(dir))?.path())?;
+    pub(super) fn open(dir: &Path, db: &Connection, options: &super::Options) -> Result<Self> {
+        let segment_octets_max = options.segment_octets_max;
+        let syncs = options.synchronous == super::Synchronous::Full;
+        if !options.keep_drafts {
+            for draft in list(&dir.join("drafts"))? {
+                remove(&draft.map_err(at(dir))?.path())?;
+            }
         }
         let folder = dir.join("segments");
         let mut known = db.prepare("SELECT 1 FROM segment WHERE id = ?")?;

@@ -44,6 +44,9 @@ pub struct SqliteStore {
 pub struct Options {
     /// Whether commits reach the disk.
     pub synchronous: Synchronous,
+    /// Whether drafts are left where they are: set when a store that failed is opened anew while sessions go on writing
+    /// theirs. At the start of a process none is anybody's.
+    pub keep_drafts: bool,
     /// A segment that has this many octets is sealed, and the next begun. A smaller one is dropped sooner, and there are
     /// more files.
     pub segment_octets_max: u64,
@@ -58,6 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             synchronous: Synchronous::Full,
+            keep_drafts: false,
             segment_octets_max: 64 << 20,
             history_rows_max: HISTORY_ROWS_MAX,
             log_pages_due: LOG_PAGES_DUE,

@@ -66,7 +66,7 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
     let db = connect(&dir.join("spool.db"), syncs)?;
     let counters = Counters::read(&db)?;
     let history = History::read(&db, options.history_rows_max)?;
-    let contents = Contents::open(dir, &db, options.segment_octets_max, syncs)?;
+    let contents = Contents::open(dir, &db, options)?;
     let log_pages_due = options.log_pages_due;
     Ok(SqliteStore { db, contents, history, counters, log_pages_due, failed: None, _lock: lock })
 }
