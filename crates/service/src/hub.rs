@@ -49,7 +49,7 @@ pub(crate) struct Hub {
     pub(crate) spool: PathBuf,
     pub(crate) drafts: DraftMemory,
     pub(crate) buffer: Buffer,
-    pub(crate) started: Notify,
+    started: tokio::sync::watch::Sender<bool>,
     /// Sessions and listeners end.
     pub(crate) stop: Notify,
     pub(crate) stopping: Cell<bool>,
@@ -89,7 +89,7 @@ impl Hub {
             spool: parts.spool,
             drafts: DraftMemory::default(),
             buffer: Buffer::new(),
-            started: Notify::new(),
+            started: tokio::sync::watch::Sender::new(false),
             stop: Notify::new(),
             stopping: Cell::new(false),
             stopped: Notify::new(),
@@ -126,6 +126,12 @@ impl Hub {
     pub(crate) fn set(self: &Rc<Self>, settings: Arc<Settings>) {
         *self.settings.borrow_mut() = Arc::clone(&settings);
         self.tell(QueueInput::Settings(settings));
+    }
+
+    /// Waits until the queue takes drafts.
+    pub(crate) async fn until_started(&self) {
+        // It fails only when the sender is gone, and that is ours.
+        let _ = self.started.subscribe().wait_for(|started| *started).await;
     }
 
     /// Looks at the queue.
@@ -176,7 +182,9 @@ impl Hub {
 
     fn act(self: &Rc<Self>, output: QueueOutput) {
         match output {
-            QueueOutput::Started => self.started.notify_one(),
+            QueueOutput::Started => {
+                self.started.send_replace(true);
+            }
             QueueOutput::Commit(batch) => self.store.ask(StoreJob::Commit(batch)),
             QueueOutput::Load(token, load) => self.store.ask(StoreJob::Load(token, load)),
             QueueOutput::Accepted(ticket, id) => self.answer(ticket, Fate::Accepted(id)),

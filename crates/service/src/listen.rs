@@ -70,6 +70,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept(hub: Rc<Hub>, listener: TcpListener) {
+    hub.until_started().await;
     loop {
         match listener.accept().await {
             Ok((socket, client)) => {

@@ -6,13 +6,14 @@ use crate::data::{self, DataDir, DataError};
 use crate::hub::{Hub, Parts};
 use crate::listen::Listeners;
 use crate::report::{LogForm, Report};
-use crate::resolver::DnsShell;
-use crate::store::{self, StoreHandle};
+use crate::resolver::{DnsNews, DnsShell};
+use crate::store::{self, StoreHandle, StoreReply};
 use crate::{configuration, tls};
 use postroad_control::SOCKET;
 use postroad_engine::queue::QueueInput;
 use postroad_events::fact::Fact;
 use postroad_events::log::EventLog;
+use postroad_mail::time::Wall;
 use postroad_metabase::settings::Settings;
 use postroad_spool::sqlite::{Options, Synchronous};
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// How long an orderly end may take: what is at its final dot is finished, what was settled is written.
 const STOP_TIME_MAX: Duration = Duration::from_secs(9);
@@ -110,68 +112,26 @@ async fn serve(
     ends: impl Future<Output = String>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
-    let clock = Clock::start();
-    let started = clock.now().wall;
-    let settings =
-        configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
-    let unavailable = |what: String| ServeError::Unavailable(what);
-    let report = Rc::new(Report::new(clock, options.log));
-    let spool = dir.path.join(data::SPOOL);
-    let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
-    let store_options = Options { synchronous, ..Options::default() };
-    let store = store::open(&spool, &store_options).map_err(|error| unavailable(error.to_string()))?;
-    let events = open_events(dir, &report);
-    let (tls, made) = tls::load(&dir.path, settings.fqdn.as_str()).map_err(unavailable)?;
-    let seeds = [data::seed(), data::seed()];
-    let [Ok(queue_seed), Ok(dns_seed)] = seeds else {
-        return Err(unavailable(String::from("the system has no randomness to give")));
-    };
-    let (store, replies) = StoreHandle::start(store, store_options, spool.clone(), events, clock)
-        .map_err(|error| unavailable(format!("the store's thread does not start: {error}")))?;
-    let dns_settings = configuration::dns_settings(&settings, &settings.bindings);
-    let servers = dns_settings.servers.clone();
-    let (dns, news) = DnsShell::start(dns_settings, clock, dns_seed);
-    let hub = Hub::new(Parts {
-        clock,
-        settings: Arc::clone(&settings),
-        report: Rc::clone(&report),
-        store,
-        dns,
-        tls,
-        spool,
-        seed: queue_seed,
-    });
-    hub.start(replies, news);
-    hub.started.notified().await;
-
-    let listeners = Rc::new(Listeners::default());
-    if let Err((address, error)) = listeners.set(&hub, &settings.bindings) {
+    let mut service = Service::prepare(options, dir)?;
+    let hub = Rc::clone(&service.hub);
+    let report = Rc::clone(&service.report);
+    let listeners = Rc::clone(&service.listeners);
+    // Nothing is delivered before all bindings are ours: a service that cannot start has done nothing.
+    if let Err((address, error)) = listeners.set(&hub, &service.settings.bindings) {
         report.state(Fact::BindFailed { address, cause: error.to_string() });
         finish(&hub, &report);
-        return Err(unavailable(format!(
+        return Err(ServeError::Unavailable(format!(
             "{address} cannot be bound: {error}. End the program that has it, or set another ServerBindings"
         )));
     }
-    let control =
-        control::bind(&dir.path).map_err(|error| unavailable(format!("the control socket: {error}")))?;
-    if let Some(file) = made {
-        report.state(Fact::CertificateMade { name: settings.fqdn.clone(), file: file.display().to_string() });
-    }
-    let mut service = Service {
-        options: options.clone(),
-        dir: dir.path.clone(),
-        hub: Rc::clone(&hub),
-        report: Rc::clone(&report),
-        listeners: Rc::clone(&listeners),
-        settings,
-        servers,
-    };
+    let control = control::bind(&dir.path)
+        .map_err(|error| ServeError::Unavailable(format!("the control socket cannot be made: {error}")))?;
     // A port that the system chose is known from here on.
     service.tell_resolver();
-    report.state(Fact::Started {
-        version: String::from(env!("CARGO_PKG_VERSION")),
-        bindings: listeners.bound(),
-    });
+    service.carry();
+    hub.until_started().await;
+    let bindings = listeners.bound();
+    report.state(Fact::Started { version: String::from(env!("CARGO_PKG_VERSION")), bindings });
     if !options.quiet {
         service.welcome();
     }
@@ -180,7 +140,7 @@ async fn serve(
         listeners: Rc::clone(&listeners),
         data: dir.path.clone(),
         config: options.config.clone(),
-        started,
+        started: service.started,
     });
     let answering = tokio::task::spawn_local(control::serve(desk, control));
     ready(&listeners.bound());
@@ -223,9 +183,67 @@ struct Service {
     listeners: Rc<Listeners>,
     settings: Arc<Settings>,
     servers: Vec<SocketAddr>,
+    started: Wall,
+    /// What the hub is to hear, until it does.
+    ears: Option<(mpsc::UnboundedReceiver<StoreReply>, mpsc::UnboundedReceiver<DnsNews>)>,
 }
 
 impl Service {
+    /// Opens and reads everything; nothing moves yet.
+    fn prepare(options: &ServeOptions, dir: &DataDir) -> Result<Self, ServeError> {
+        let clock = Clock::start();
+        let settings =
+            configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
+        let unavailable = |what: String| ServeError::Unavailable(what);
+        let report = Rc::new(Report::new(clock, options.log));
+        let spool = dir.path.join(data::SPOOL);
+        let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
+        let store_options = Options { synchronous, ..Options::default() };
+        let store = store::open(&spool, &store_options).map_err(|error| unavailable(error.to_string()))?;
+        let events = open_events(dir, &report);
+        let (tls, made) = tls::load(&dir.path, settings.fqdn.as_str()).map_err(unavailable)?;
+        if let Some(file) = made {
+            let file = file.display().to_string();
+            report.state(Fact::CertificateMade { name: settings.fqdn.clone(), file });
+        }
+        let [Ok(seed), Ok(dns_seed)] = [data::seed(), data::seed()] else {
+            return Err(unavailable(String::from("the system has no randomness to give")));
+        };
+        let (store, replies) = StoreHandle::start(store, store_options, spool.clone(), events, clock)
+            .map_err(|error| unavailable(format!("the store's thread does not start: {error}")))?;
+        let dns_settings = configuration::dns_settings(&settings, &settings.bindings);
+        let servers = dns_settings.servers.clone();
+        let (dns, news) = DnsShell::start(dns_settings, clock, dns_seed);
+        let parts = Parts {
+            clock,
+            settings: Arc::clone(&settings),
+            report: Rc::clone(&report),
+            store,
+            dns,
+            tls,
+            spool,
+            seed,
+        };
+        Ok(Self {
+            options: options.clone(),
+            dir: dir.path.clone(),
+            hub: Hub::new(parts),
+            report,
+            listeners: Rc::new(Listeners::default()),
+            settings,
+            servers,
+            started: clock.now().wall,
+            ears: Some((replies, news)),
+        })
+    }
+
+    /// From here on mail moves.
+    fn carry(&mut self) {
+        if let Some((replies, news)) = self.ears.take() {
+            self.hub.start(replies, news);
+        }
+    }
+
     /// What a newcomer needs.
     fn welcome(&self) {
         let bound = self.listeners.bound();
