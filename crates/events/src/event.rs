@@ -75,6 +75,7 @@ impl Event {
         if let Some(since) = self.since {
             let _ = match self.is_all_clear() {
                 true => write!(line, " It had been so for {}.", brief(self.at - since)),
+                false if self.count < 2 => write!(line, " (told first at {})", to_second(since)),
                 false => write!(line, " ({} times since {})", self.count, to_second(since)),
             };
         }

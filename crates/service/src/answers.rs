@@ -1,6 +1,7 @@
 //! Answers to an administrator's questions about the queue: from the store, and from the queue in memory where a service
 //! runs.
 
+use crate::report::second;
 use postroad_control::answer::{Explanation, QueueRow, RecipientState, Step};
 use postroad_control::{Failed, FailedKind};
 use postroad_dns::exchange::{Exchange, ExchangeOutcome};
@@ -217,6 +218,7 @@ fn standing_of(row: &QueueRow, gate: Option<&Gate>) -> String {
     match (row.state, row.next_try) {
         (RecipientState::Deferred, Some(until)) => {
             let wait = brief(until - (row.accepted + std::time::Duration::from_secs(row.age_secs)));
+            let until = second(until);
             format!(
                 "{} waits until {until} (in {wait}): {}{}{kind}",
                 row.recipient,
@@ -278,7 +280,9 @@ async fn explain_hop(
         let schedule = if gate.kind == GateKind::Dns { "for DNS" } else { "for its hosts" };
         standing.push(format!(
             "The next hop waits {schedule} since {}, next try {}: {}",
-            gate.since, gate.until, gate.cause
+            second(gate.since),
+            second(gate.until),
+            gate.cause
         ));
     }
     let shown = waiting.iter().take(20);
@@ -312,7 +316,7 @@ fn step(entry: JournalEntry) -> Step {
         }
         Ok(Entry::HopFailed { cause, tried, until }) => {
             let what = if tried.trail.is_empty() { "No host could be used" } else { "Unresolved" };
-            text.push(format!("{what}, waits until {}: {cause}", Wall(until)));
+            text.push(format!("{what}, waits until {}: {cause}", second(Wall(until))));
             how(&tried, &mut text);
         }
         Ok(Entry::HopRecovered) => text.push(String::from("The next hop works again.")),

@@ -214,10 +214,10 @@ fn sender(message: &Message) -> String {
     message.sender.path.to_string()
 }
 
-/// `2026-11-25T07:00:28Z`.
+/// `2026-11-25 07:00:28Z`, as events have it.
 pub(crate) fn second(at: Wall) -> String {
     let text = at.to_string();
-    format!("{}Z", text.get(..19).unwrap_or(&text))
+    format!("{}Z", text.get(..19).unwrap_or(&text).replace('T', " "))
 }
 
 /// Foreign text on one line, nothing in it a terminal would obey.
