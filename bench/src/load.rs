@@ -98,37 +98,33 @@ impl FromStr for Sent {
 
 /// The process: sends everything, prints what came of it.
 pub(crate) fn run(words: &[String]) -> Result<()> {
-    let load = Rc::new(Load::of_words(words)?);
-    let state = Rc::new(State {
-        content: content(),
-        next: Cell::new(0),
-        sent: RefCell::default(),
-        waits: RefCell::default(),
-    });
-    process::local(async {
-        state.sent.borrow_mut().began = process::micros();
-        let clients = (0..load.connections).map(|_| {
-            let (load, state) = (Rc::clone(&load), Rc::clone(&state));
-            tokio::task::spawn_local(async move {
-                while let Err(error) = client(&load, &state).await {
-                    let mut sent = state.sent.borrow_mut();
-                    if sent.trouble.is_empty() {
-                        sent.trouble = error.to_string();
-                    }
-                    // The next message is begun on a new connection; a server that is gone refuses them all in no time.
+    let load = Load::of_words(words)?;
+    let sent = process::local(send(load))?;
+    Ok(writeln!(io::stdout(), "{}", sent.line())?)
+}
+
+async fn send(load: Load) -> Result<Sent> {
+    let (load, state) = (Rc::new(load), Rc::new(State::new()));
+    let began = process::micros();
+    let clients = (0..load.connections).map(|_| {
+        let (load, state) = (Rc::clone(&load), Rc::clone(&state));
+        tokio::task::spawn_local(async move {
+            // What failed is told and not sent again: the next message has a connection of its own.
+            while let Err(error) = client(&load, &state).await {
+                let mut sent = state.sent.borrow_mut();
+                if sent.trouble.is_empty() {
+                    sent.trouble = error.to_string();
                 }
-            })
-        });
-        for client in clients.collect::<Vec<_>>() {
-            client.await?;
-        }
-        let mut sent = state.sent.borrow().clone();
-        let mut waits = state.waits.take();
-        waits.sort_unstable();
-        let at = |permille: usize| waits.get(waits.len() * permille / 1000).copied().unwrap_or(0);
-        (sent.p50, sent.p99) = (at(500), at(990));
-        Ok(writeln!(io::stdout(), "{}", sent.line())?)
-    })
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await?;
+    }
+    let mut waits = state.waits.take();
+    waits.sort_unstable();
+    let at = |permille: usize| waits.get(waits.len() * permille / 1000).copied().unwrap_or(0);
+    Ok(Sent { began, p50: at(500), p99: at(990), ..state.sent.take() })
 }
 
 struct State {
@@ -187,6 +183,11 @@ async fn message(connection: &mut Connection, load: &Load, state: &State, number
 }
 
 impl State {
+    fn new() -> Self {
+        let (sent, waits) = (RefCell::default(), RefCell::default());
+        Self { content: content(), next: Cell::new(0), sent, waits }
+    }
+
     fn take(&self, load: &Load) -> Option<u64> {
         let next = self.next.get();
         (next < load.messages).then(|| {
@@ -223,6 +224,35 @@ mod tests {
         let sent = Sent { accepted: 1, sum: 2, began: 3, ended: 4, p50: 5, p99: 6, trouble };
         assert_eq!(sent.line().parse::<Sent>().unwrap(), sent);
         assert_eq!(Sent::default().line().parse::<Sent>().unwrap(), Sent::default());
+    }
+
+    /// Sends through the relay to the sink, all in this thread, and expects each message there once.
+    fn check(kept: bool, pipelining: bool) {
+        use crate::{relay, sink};
+        use tokio::net::TcpListener;
+        let tallies = process::wait_for(async {
+            let (at_sink, at_relay) =
+                (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+            let (sink, server) = (at_sink.local_addr()?, at_relay.local_addr()?);
+            tokio::task::spawn_local(sink::accept(at_sink));
+            tokio::task::spawn_local(relay::accept(at_relay, sink));
+            let domain = String::from("live.bench.example");
+            let load = Load { server, connections: 3, messages: 20, first: 5, kept, pipelining, domain };
+            let sent = send(load).await?;
+            Ok((sent, sink::ask(sink, 20, std::time::Duration::from_secs(30)).await?))
+        });
+        let (sent, tally) = tallies.unwrap();
+        assert_eq!((sent.accepted, sent.sum, sent.trouble.as_str()), (20, (5..25).sum(), ""));
+        assert_eq!((tally.messages, tally.sum), (sent.accepted, sent.sum));
+        assert!(sent.began <= sent.ended && sent.p50 <= sent.p99);
+    }
+
+    #[test]
+    fn each_message_comes_once() {
+        check(false, false);
+        check(false, true);
+        check(true, false);
+        check(true, true);
     }
 
     #[test]

@@ -78,3 +78,27 @@ impl Zone {
         Ok(authority.finish())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for a name and a type; the response code, and how many records the answer and the authority have.
+    fn check(name: &str, rtype: Rtype, expected: (Rcode, u16, u16)) {
+        let mut query = MessageBuilder::new_vec().question();
+        query.push((WireName::vec_from_str(name).unwrap(), rtype, Class::IN)).unwrap();
+        let answer = Zone::new().unwrap().answer(&query.finish()).unwrap();
+        let answer = Message::from_octets(answer).unwrap();
+        let counts = answer.header_counts();
+        let found = (answer.header().rcode(), counts.ancount(), counts.nscount());
+        assert_eq!(found, expected, "{name} {rtype}");
+    }
+
+    #[test]
+    fn the_zone() {
+        check(LIVE, Rtype::MX, (Rcode::NOERROR, 1, 0));
+        check("MX.Live.Bench.Example", Rtype::A, (Rcode::NOERROR, 1, 0));
+        check("mx.dead.bench.example", Rtype::AAAA, (Rcode::NOERROR, 0, 1));
+        check("other.bench.example", Rtype::MX, (Rcode::NXDOMAIN, 0, 1));
+    }
+}

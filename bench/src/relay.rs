@@ -17,15 +17,20 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     process::local(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         process::announce(listener.local_addr()?)?;
-        let onward = Rc::new(Onward { sink, idle: RefCell::default() });
-        loop {
-            let (stream, _) = listener.accept().await?;
-            let onward = Rc::clone(&onward);
-            tokio::task::spawn_local(async move {
-                let _ = serve(stream, &onward).await;
-            });
-        }
+        accept(listener, sink).await
     })
+}
+
+pub(crate) async fn accept(listener: TcpListener, sink: SocketAddr) -> Result<()> {
+    let onward = Rc::new(Onward { sink, idle: RefCell::default() });
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let onward = Rc::clone(&onward);
+        tokio::task::spawn_local(async move {
+            // A message that could not be passed on is missed in the sink's count.
+            let _ = serve(stream, &onward).await;
+        });
+    }
 }
 
 /// The connections to the sink that nobody uses at the moment.

@@ -87,7 +87,7 @@ impl Service {
         String::from_utf8_lossy(end).into_owned()
     }
 
-    /// Octets of its spool on disk.
+    /// Octets of its spool's database and log; messages of the bench are nowhere else.
     pub(crate) fn spool_octets(&self) -> u64 {
         let files = std::fs::read_dir(self.dir.path().join("data/spool")).into_iter().flatten().flatten();
         files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()

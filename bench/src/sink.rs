@@ -29,16 +29,20 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     process::local(async {
         let listener = TcpListener::bind((ADDRESS, 0)).await?;
         process::announce(listener.local_addr()?)?;
-        let tally = Rc::new(Cell::new(Tally::default()));
-        loop {
-            let (stream, _) = listener.accept().await?;
-            let tally = Rc::clone(&tally);
-            tokio::task::spawn_local(async move {
-                // A client that breaks off is missed in the count.
-                let _ = serve(stream, &tally).await;
-            });
-        }
+        accept(listener).await
     })
+}
+
+pub(crate) async fn accept(listener: TcpListener) -> Result<()> {
+    let tally = Rc::new(Cell::new(Tally::default()));
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let tally = Rc::clone(&tally);
+        tokio::task::spawn_local(async move {
+            // A client that breaks off is missed in the count.
+            let _ = serve(stream, &tally).await;
+        });
+    }
 }
 
 async fn serve(stream: TcpStream, tally: &Cell<Tally>) -> io::Result<()> {

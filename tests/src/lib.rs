@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod dig;
+pub mod disk;
 pub mod load;
 pub mod nameserver;
 pub mod ports;
@@ -18,3 +19,4 @@ pub mod sink;
 pub mod trace;
 pub mod udp_relay;
 pub mod wait;
+pub mod world;

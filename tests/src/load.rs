@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,7 +45,24 @@ impl Session {
     pub fn message(&mut self, sender: &str, recipient: &str, content: &[u8]) -> io::Result<String> {
         self.command(&format!("MAIL FROM:<{sender}>"), "250")?;
         self.command(&format!("RCPT TO:<{recipient}>"), "250")?;
+        self.data(content, "250")
+    }
+
+    /// DATA, the content with dots doubled, and the final dot; gives the reply to it if it begins with `expected`.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn data(&mut self, content: &[u8], expected: &str) -> io::Result<String> {
         self.command("DATA", "354")?;
+        self.content(content)?;
+        self.reply(expected)
+    }
+
+    /// The content with dots doubled and the final dot, in one write; no reply is read.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub fn content(&mut self, content: &[u8]) -> io::Result<()> {
         let mut octets = Vec::with_capacity(content.len() + 100);
         for line in content.split_inclusive(|&octet| octet == b'\n') {
             if line.starts_with(b".") {
@@ -54,15 +71,22 @@ impl Session {
             octets.extend_from_slice(line);
         }
         octets.extend_from_slice(b".\r\n");
-        self.write(&octets)?;
-        self.reply("250")
+        self.write(&octets)
     }
 
-    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+    /// Sends octets as they are.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(octets)
     }
 
-    fn reply(&mut self, expected: &str) -> io::Result<String> {
+    /// Reads a reply, and gives it if it begins with `expected`.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn reply(&mut self, expected: &str) -> io::Result<String> {
         let mut whole = String::new();
         loop {
             let from = whole.len();
@@ -94,6 +118,7 @@ struct Shared {
     over: AtomicBool,
     ledger: Mutex<Vec<String>>,
     refusals: Mutex<Vec<String>>,
+    unanswered: AtomicUsize,
 }
 
 impl Load {
@@ -128,6 +153,18 @@ impl Load {
     #[must_use]
     pub fn acknowledged(&self) -> usize {
         lock(&self.shared.ledger).len()
+    }
+
+    /// How many messages were sent to the final dot, whole, and got no reply of any kind.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.shared.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Replies so far that were not positive.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        lock(&self.shared.refusals).clone()
     }
 
     /// Ends it; gives the ids (see `content`) of all messages that were acknowledged, and replies that were not positive.
@@ -171,7 +208,14 @@ fn send(
         let size = SIZES[*number % SIZES.len()];
         // A number is used once, whatever becomes of the message: what arrives twice was delivered twice.
         *number += 1;
-        session.message(sender, recipient, &content(&id, size))?;
+        session.command(&format!("MAIL FROM:<{sender}>"), "250")?;
+        session.command(&format!("RCPT TO:<{recipient}>"), "250")?;
+        session.command("DATA", "354")?;
+        session.content(&content(&id, size))?;
+        if let Err(fault) = session.reply("250") {
+            shared.unanswered.fetch_add(usize::from(fault.get_ref().is_none()), Ordering::Relaxed);
+            return Err(fault);
+        }
         lock(&shared.ledger).push(id);
     }
     session.command("QUIT", "221")?;
@@ -221,7 +265,7 @@ mod tests {
             assert!(SIZES.iter().any(|&size| *arrived == content(&id, size)), "{id}");
         }
         let load = Load::start(server, "s@x.example", "no@x.example", 1);
-        wait::until("a refusal", || !lock(&load.shared.refusals).is_empty());
+        wait::until("a refusal", || !load.refusals().is_empty());
         assert!(load.finish().1[0].contains("550 5.1.1 No"));
     }
 }

@@ -4,10 +4,10 @@ use crate::ports::Port;
 use crate::proc::Process;
 use crate::wait;
 use serde_json::Value;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -35,7 +35,7 @@ pub struct Config {
     pub remote_port: u16,
     /// More lines under `/LM/SmtpSvc`. A line of a property that is set here anyway replaces it.
     pub service: String,
-    /// More lines under `/LM/SmtpSvc/1`.
+    /// More lines under `/LM/SmtpSvc/1`, of which the same holds; further tables may follow.
     pub server: String,
 }
 
@@ -53,18 +53,23 @@ impl Config {
         ];
         usual.extend(self.policy.map(|policy| ("SmtpUseTcpDns", policy.to_string())));
         usual.extend((self.remote_port != 0).then(|| ("RemoteSmtpPort", self.remote_port.to_string())));
-        let set_by_test = |name: &str| self.service.lines().any(|line| line.split(' ').next() == Some(name));
-        let lines: String = usual
-            .iter()
-            .filter(|(name, _)| !set_by_test(name))
-            .map(|(name, value)| format!("{name} = {value}\n"))
-            .collect();
+        let server = [
+            ("ServerBindings", format!("[\"{binding}:\"]")),
+            ("FullyQualifiedDomainName", format!("\"{NAME}\"")),
+        ];
         format!(
-            "[\"/LM/SmtpSvc\"]\n{lines}{}\n[\"/LM/SmtpSvc/1\"]\nServerBindings = [\"{binding}:\"]\n\
-             FullyQualifiedDomainName = \"{NAME}\"\n{}\n",
-            self.service, self.server
+            "[\"/LM/SmtpSvc\"]\n{}[\"/LM/SmtpSvc/1\"]\n{}",
+            with_usual(&usual, &self.service),
+            with_usual(&server, &self.server)
         )
     }
+}
+
+/// The usual lines but for those that a test sets, then the test's.
+fn with_usual(usual: &[(&str, String)], of_test: &str) -> String {
+    let set_by_test = |name: &str| of_test.lines().any(|line| line.split(' ').next() == Some(name));
+    let kept = usual.iter().filter(|(name, _)| !set_by_test(name));
+    kept.map(|(name, value)| format!("{name} = {value}\n")).collect::<String>() + of_test + "\n"
 }
 
 /// The service's own name, which is its local domain too.
@@ -117,12 +122,53 @@ impl Postroad {
         service
     }
 
-    fn prepare(config: &Config, flags: &[&str]) -> Self {
+    /// Its configuration and a port, but nothing that runs: `restart` starts it.
+    ///
+    /// # Panics
+    /// If the configuration cannot be written.
+    #[must_use]
+    pub fn prepare(config: &Config, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let port = Port::free();
-        std::fs::write(dir.path().join("postroad.toml"), config.text(port.local())).expect("a configuration");
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        Self { port, process: None, dir, flags }
+        let service = Self { port: Port::free(), process: None, dir, flags };
+        service.configure(config);
+        service
+    }
+
+    /// Writes another configuration, which it reads when it is started again, or told to by `reload`.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn configure(&self, config: &Config) {
+        let text = config.text(self.address());
+        std::fs::write(self.dir.path().join("postroad.toml"), text).expect("a configuration");
+    }
+
+    /// SIGHUP.
+    pub fn reload(&mut self) {
+        self.process().signal("HUP");
+    }
+
+    /// SIGTERM, and waits until it has ended in good order.
+    ///
+    /// # Panics
+    /// If it does not end within `STOP_WITHIN`, or with another exit status than 0.
+    pub fn stop(&mut self) {
+        self.process().signal("TERM");
+        let status = self.process().wait_end(STOP_WITHIN);
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Starts it where it cannot start; gives its exit status and what it said.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn fail_to_start(&mut self) -> (Option<i32>, String) {
+        drop(self.process.take());
+        let before = self.log().len();
+        let mut process = Process::start("postroad", self.dir.path(), &program(), &self.serve_args());
+        let status = process.wait_end(wait::PATIENCE);
+        (status.code(), process.said().split_off(before))
     }
 
     /// Starts it (again, after `kill`) on the same data and waits for its greeting.
@@ -137,8 +183,10 @@ impl Postroad {
     fn serve_args(&self) -> Vec<String> {
         let config = self.dir.path().join("postroad.toml").display().to_string();
         let mut args = vec!["--data".to_owned(), self.data().display().to_string()];
-        args.extend(["serve", "--log", "json", "--config"].map(str::to_owned));
-        args.push(config);
+        args.extend(["serve", "--config", &config].map(str::to_owned));
+        if !self.flags.iter().any(|flag| flag == "--log") {
+            args.extend(["--log", "json"].map(str::to_owned));
+        }
         args.extend(self.flags.iter().cloned());
         args
     }
@@ -183,7 +231,7 @@ impl Postroad {
         self.process().kill();
     }
 
-    /// What it has written to standard error, over all its runs: JSON, a line each.
+    /// What it has written to standard error, over all its runs: JSON, a line each, unless its flags say `--log human`.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("postroad.log")).unwrap_or_default()
@@ -207,13 +255,17 @@ impl Postroad {
     /// If it cannot be started.
     #[must_use]
     pub fn verb(&self, args: &[&str]) -> Verb {
-        let output = Command::new(program())
-            .arg("--data")
-            .arg(self.data())
-            .args(args)
-            .output()
-            .expect("postroad starts");
-        Verb::from(output)
+        self.verb_reading(args, b"")
+    }
+
+    /// As `verb`, with something to read from standard input.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn verb_reading(&self, args: &[&str], input: &[u8]) -> Verb {
+        let data = self.data().display().to_string();
+        run(&[&["--data", &data], args].concat(), input)
     }
 
     /// Runs a verb with `--json` that must succeed, and gives what it printed: lists are an object a line.
@@ -273,6 +325,27 @@ impl Postroad {
             self.events().into_iter().rev().find(|event| event["number"] == number)
         })
     }
+}
+
+/// The time that an orderly end may take.
+pub const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs `postroad ARGS...` with something to read from standard input.
+///
+/// # Panics
+/// If it cannot be started.
+#[must_use]
+pub fn run(args: &[&str], input: &[u8]) -> Verb {
+    let mut child = Command::new(program())
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("postroad starts");
+    // A verb that does not read its input closes it.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    Verb::from(child.wait_with_output().expect("postroad ends"))
 }
 
 /// A verb that has ended.

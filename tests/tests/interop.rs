@@ -6,45 +6,14 @@ use postroad_tests::nameserver::{Kind, NOMX, NameServer, SENDER, SMALL};
 use postroad_tests::postroad::{Config, NAME, Postroad};
 use postroad_tests::sink::{Received, Sink, SmtpSink};
 use postroad_tests::wait;
+use postroad_tests::world::{ADDRESSES, FROM, World};
 use std::net::IpAddr;
 
-const FROM: &str = "s@sender.example";
-
-/// Postroad between a name server and a sink at the hosts of small.example, sender.example and nomx.example.
-struct World {
-    postroad: Postroad,
-    sink: Sink,
-    _dns: NameServer,
+/// Sends, expects 250, and gives what arrives first.
+fn relayed(world: &World, to: &[&str], content: &[u8]) -> Received {
+    let _ = world.accepted(to, content);
+    world.sink.wait_for(1).swap_remove(0)
 }
-
-impl World {
-    fn start() -> Self {
-        Self::with(&[], &Config::default())
-    }
-
-    fn with(sink_options: &[&str], config: &Config) -> Self {
-        Self::around(Sink::start(&ADDRESSES, sink_options), config)
-    }
-
-    fn around(sink: Sink, config: &Config) -> Self {
-        let dns = NameServer::start(Kind::Unbound);
-        let config = Config { dns: vec![dns.address()], remote_port: sink.port(), ..config.clone() };
-        Self { postroad: Postroad::start(&config), sink, _dns: dns }
-    }
-
-    fn client(&self) -> Smtplib {
-        Smtplib::new(self.postroad.address(), FROM)
-    }
-
-    /// Sends, expects 250, and gives what arrives first.
-    fn relayed(&self, to: &[&str], content: &[u8]) -> Received {
-        let sent = self.client().send(to, content);
-        assert_eq!(sent["data"]["code"], 250, "{sent}");
-        self.sink.wait_for(1).swap_remove(0)
-    }
-}
-
-const ADDRESSES: [IpAddr; 3] = [IpAddr::V4(SMALL), IpAddr::V4(SENDER), IpAddr::V4(NOMX)];
 
 /// What was sent is what arrives, behind exactly one trace field of ours (RFC 5321 §4.4).
 fn check_content(arrived: &Received, sent: &[u8]) {
@@ -137,8 +106,11 @@ fn a_notification_of_eight_bit_content_reaches_a_seven_bit_host() {
 #[test]
 fn recipients_of_one_host_share_a_transaction() {
     let world = World::start();
-    let arrived =
-        world.relayed(&["a@small.example", "b@small.example", "c@small.example"], b"Subject: three\r\n\r\n");
+    let arrived = relayed(
+        &world,
+        &["a@small.example", "b@small.example", "c@small.example"],
+        b"Subject: three\r\n\r\n",
+    );
     let mut to = arrived.to;
     to.sort();
     assert_eq!(to, ["a@small.example", "b@small.example", "c@small.example"]);
@@ -186,8 +158,8 @@ fn smtplib_sends_over_tls() {
 
 #[test]
 fn mail_goes_out_over_tls_where_it_is_offered() {
-    let world = World::around(Sink::start_tls(&ADDRESSES), &Config::default());
-    assert!(world.relayed(&["r@small.example"], b"Subject: tls\r\n\r\n").tls);
+    let world = World::around(Sink::start_tls(&ADDRESSES), "", &Config::default());
+    assert!(relayed(&world, &["r@small.example"], b"Subject: tls\r\n\r\n").tls);
 }
 
 #[test]
@@ -234,7 +206,7 @@ fn permanent_verdicts_are_returned_to_the_sender() {
     {
         let world =
             World::with(&["--rcpt-reply", "no@small.example=550 5.1.1 No such user"], &Config::default());
-        let notice = world.relayed(&[recipient], b"Subject: gone\r\nX-Mark: 17\r\n\r\nx\r\n");
+        let notice = relayed(&world, &[recipient], b"Subject: gone\r\nX-Mark: 17\r\n\r\nx\r\n");
         check_returned(&notice, recipient, status);
         let report = read_report(&notice.content);
         assert!(report["returned_text"].as_str().unwrap().contains("X-Mark: 17"), "{report}");

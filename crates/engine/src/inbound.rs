@@ -90,6 +90,12 @@ pub const ERRORS_MAX: u32 = 20;
 pub struct DraftMemory(Rc<Cell<usize>>);
 
 impl DraftMemory {
+    /// Octets that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.get()
+    }
+
     fn take(&self, octets: usize) -> bool {
         let held = self.0.get() + octets;
         let fits = held <= DRAFTS_MEMORY_MAX;

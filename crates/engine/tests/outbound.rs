@@ -260,6 +260,36 @@ fn eight_bits_need_a_host_that_takes_them() {
 }
 
 #[test]
+fn what_a_host_lacks_for_one_message_is_no_excuse_for_the_next() {
+    check(
+        "1 8bit",
+        &format!(
+            "{TWO}
+             connect 192.0.2.1:25
+             - talks
+             reached
+             disconnect
+             connect 192.0.2.2:25
+             - talks 8BITMIME
+             C: MAIL
+             - takes
+             C: RCPT
+             C: DATA
+             C: message.
+             report 1 at mx2.example: taken 250 2.0.0 Ok
+             want
+             - job 2
+             C: MAIL
+             - closed
+             disconnect
+             connect 192.0.2.2:25
+             - refused
+             ended Host: mx2.example [192.0.2.2]:25: connection refused"
+        ),
+    );
+}
+
+#[test]
 fn our_own_name_in_a_greeting_is_a_loop() {
     check(
         "1",

@@ -1,5 +1,7 @@
 //! The rules of the house that a reader of files can check (ARCHITECTURE.md, "Rules of the house").
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +112,7 @@ fn there_is_no_unsafe() {
     let mut found = Vec::new();
     for folder in ["crates", "tests", "bench", "fuzz"] {
         for (file, text) in sources(&root().join(folder)) {
-            let lines = code(&text).filter(|(_, line)| names(line, &["un", "safe"].concat()));
+            let lines = code(&text).filter(|(_, line)| names(line, "unsafe"));
             found.extend(lines.map(|(number, line)| at(&file, number, line.trim())));
         }
     }
@@ -138,7 +140,7 @@ fn folders() -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// All Rust files below a folder, each with its path from the root.
+/// All Rust files below a folder but this one, which names what it forbids; each with its path from the root.
 fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -149,7 +151,9 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-                found.push((name, fs::read_to_string(&path).unwrap()));
+                if name != "crates/lab/tests/house.rs" {
+                    found.push((name, fs::read_to_string(&path).unwrap()));
+                }
             }
         }
     }
@@ -173,7 +177,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Whether a line has `name` as a word of its own.
 fn names(line: &str, name: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     line.match_indices(name).any(|(at, _)| {
         !line[..at].chars().next_back().is_some_and(is_part)
             && !line[at + name.len()..].chars().next().is_some_and(is_part)

@@ -1,5 +1,7 @@
 //! Some hundred seeds of the simulator, and the proof that it can find a fault. `make sim` runs thousands.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
 use postroad_lab::sim::{Options, Plant, Promise, Summary, run_seed};
 
 /// Seeds of one test. Together they take some seconds in a debug build.

@@ -125,7 +125,11 @@ impl Report {
                 );
             }
             Flow::HopWaits { hop, kind, cause, until, waiting } => {
-                let who = if *waiting == 1 { String::from("1 recipient waits") } else { format!("{waiting} recipients wait") };
+                let who = if *waiting == 1 {
+                    String::from("1 recipient waits")
+                } else {
+                    format!("{waiting} recipients wait")
+                };
                 let until = format!("{cause}. {who}; next try at {}", second(*until));
                 match (hop, kind) {
                     (NextHop::Mx(domain), _) => {

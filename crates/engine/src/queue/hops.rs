@@ -13,7 +13,9 @@ use postroad_dns::answer::Answer;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
-use postroad_spool::record::{DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record};
+use postroad_spool::record::{
+    CONTENT_IN_MEMORY_MAX, DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
@@ -201,8 +203,10 @@ impl Queue {
             return;
         }
         // A page reads less content into memory when much is held; a single message is always let through.
-        let content_total_max = room.min(CONTENT_TOTAL_MAX / 16);
         let limit = if probing { PAGE_PROBING } else { PAGE };
+        let most = (CONTENT_TOTAL_MAX / 16).min(limit as u64 * CONTENT_IN_MEMORY_MAX);
+        // Pages on their way are counted as full, so one leaves room for those of other hops.
+        let content_total_max = most.min(room / 4);
         let hop_key = key.clone();
         let (load, pursuit) = if let Some(after) = hop.pending {
             (
@@ -397,11 +401,12 @@ impl Queue {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let key = attempt.hop.clone();
         let batch_max = self.settings.batch_max;
-        if self.stopping || (batch_max > 0 && attempt.given >= batch_max) {
+        let ends = self.stopping || (batch_max > 0 && attempt.given >= batch_max);
+        let given = !ends && self.give(id);
+        // A connection does not rest while another hop waits for one.
+        if ends || (!given && !self.starved.is_empty()) {
             self.outputs.push_back(QueueOutput::Close(id));
-        } else if !self.give(id) && !self.starved.is_empty() {
-            self.outputs.push_back(QueueOutput::Close(id));
-        } else if self.attempts.get(&id).is_some_and(|attempt| attempt.job.is_none()) {
+        } else if !given {
             self.outputs.push_back(QueueOutput::Rest(id));
             if let Some(hop) = self.hops.get_mut(&key) {
                 hop.idle.push(id);

@@ -32,9 +32,18 @@ pub(super) enum Pursuit {
     Doubt,
 }
 
+/// Content that the answer to a question may bring into memory, octets. (One message may be larger than what is left of it.)
+pub(super) fn content_of(load: &Load) -> u64 {
+    match load {
+        Load::Fresh { content_total_max, .. } | Load::Pending { content_total_max, .. } => *content_total_max,
+        _ => 0,
+    }
+}
+
 impl Queue {
     pub(super) fn loaded(&mut self, now: Now, token: LoadToken, loaded: Option<Loaded>) {
         let Some((load, pursuit)) = self.loads.remove(&token) else { return };
+        self.content_total = self.content_total.saturating_sub(content_of(&load));
         let Some(loaded) = loaded else {
             // The next `StoreUp` asks this again.
             if matches!(pursuit, Pursuit::Doubt) {

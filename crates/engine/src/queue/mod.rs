@@ -205,6 +205,7 @@ pub struct Queue {
     /// The starved hop that had the last turn.
     fed: Option<NextHop>,
     live: BTreeMap<MessageId, Live>,
+    /// Of `live`, and of pages on their way, which are counted as full.
     content_total: u64,
     attempts: BTreeMap<AttemptId, Attempt>,
     loads: BTreeMap<LoadToken, (Load, Pursuit)>,
@@ -314,6 +315,12 @@ impl Queue {
         self.messages
     }
 
+    /// Octets of content that are held in memory, at most `CONTENT_TOTAL_MAX` and a message.
+    #[must_use]
+    pub fn content_held(&self) -> u64 {
+        self.content_total
+    }
+
     /// Connections that are open or being opened.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -367,12 +374,7 @@ impl Queue {
 
     fn stop_if_done(&mut self) {
         let done = self.stopping && self.attempts.is_empty() && self.batch.is_empty();
-        // A failure whose notification waits for the message's head is not written yet.
-        let unwritten = |pursuit: &Pursuit| matches!(pursuit, Pursuit::Head { .. });
-        if done
-            && !self.stopped
-            && !self.loads.values().chain(&self.failed_loads).any(|(_, pursuit)| unwritten(pursuit))
-        {
+        if done && !self.stopped {
             self.stopped = true;
             self.outputs.push_back(QueueOutput::Stopped);
         }
@@ -381,6 +383,7 @@ impl Queue {
     fn ask(&mut self, load: Load, pursuit: Pursuit) {
         self.next_token += 1;
         let token = LoadToken(self.next_token);
+        self.content_total += loads::content_of(&load);
         self.loads.insert(token, (load.clone(), pursuit));
         self.outputs.push_back(QueueOutput::Load(token, load));
     }

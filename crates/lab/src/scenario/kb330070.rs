@@ -225,6 +225,15 @@ impl Story<'_> {
         })?;
         self.say(&format!("   deferred, not lost and not returned: {}", row.cause))?;
         self.event(2012)?;
+        // What was tried is on disk a moment after it is known.
+        self.until("the attempt was recorded", |service| {
+            let told = service.explanation(&id)?;
+            Ok(told
+                .steps
+                .iter()
+                .any(|step| step.text.iter().any(|line| line.starts_with("TCP ")))
+                .then_some(()))
+        })?;
         let told = self.explain(&id)?;
         require(told.contains("TCP"), "explain names the transport that failed")?;
         require(!sink.has(recipient), "nothing was delivered under policy 0")?;

@@ -46,8 +46,14 @@ pub(super) fn settings(dice: &mut Dice, servers: &[SocketAddr]) -> Settings {
 /// Messages, and the clients that hand them in.
 pub(super) fn clients(dice: &mut Dice, zones: &Zones) -> (Vec<Client>, Vec<Submission>) {
     let mut submissions = Vec::new();
-    let clients = (0..dice.between(1, 6)).map(|_| {
-        let mine = (0..dice.between(1, 8)).map(|_| {
+    // Some worlds have more mail than a page of the queue's, a few more than it keeps at hand.
+    let (crowd, each) = match dice.below(200) {
+        0 => (20, 60),
+        1..8 => (10, 25),
+        _ => (dice.between(1, 6), 8),
+    };
+    let clients = (0..crowd).map(|_| {
+        let mine = (0..dice.between(if each > 8 { each } else { 1 }, each)).map(|_| {
             let number = submissions.len();
             submissions.push(submission(dice, zones, number));
             number
@@ -96,8 +102,8 @@ fn literal(dice: &mut Dice, zones: &Zones) -> String {
 fn content(dice: &mut Dice, number: usize, eight_bit: bool) -> Vec<u8> {
     let size = match dice.below(100) {
         0 => 0,
-        1 => 300_000,
-        2..10 => 20_000,
+        1 | 2 => 300_000,
+        3..10 => 20_000,
         _ => dice.between(1, 2000) as usize,
     };
     let mut content = Vec::with_capacity(size + 200);

@@ -51,8 +51,10 @@ pub(super) struct Disk {
     pub(super) store: MemoryStore,
     pub(super) ops: VecDeque<Op>,
     pub(super) up: bool,
-    /// A failed commit was there all the same: clients that were refused may find their mail delivered.
+    /// A failed commit was there all the same.
     pub(super) kept_a_failed_batch: bool,
+    /// And the service died later, maybe before it had seen to it: clients that were refused may find their mail delivered.
+    pub(super) kept_and_died: bool,
     drafts: BTreeMap<DraftId, Vec<u8>>,
     /// Of its commits, in a thousand, go wrong.
     pub(super) faults_per_mille: u64,
@@ -67,6 +69,7 @@ impl Disk {
             ops: VecDeque::new(),
             up: true,
             kept_a_failed_batch: false,
+            kept_and_died: false,
             drafts: BTreeMap::new(),
             faults_per_mille: 0,
             full: false,
@@ -78,12 +81,13 @@ impl Disk {
         self.full = false;
     }
 
-    /// The machine died: what is on its way to the disk is lost, and drafts are swept when the store is opened.
+    /// The service is gone: what was on its way to the disk is lost.
     pub(super) fn crash(&mut self) {
+        self.kept_and_died |= self.kept_a_failed_batch;
         self.ops.clear();
-        self.open();
     }
 
+    /// The service opens the store as it starts: drafts that it left are swept.
     pub(super) fn open(&mut self) {
         self.up = true;
         self.drafts.clear();

@@ -109,14 +109,8 @@ impl World {
         };
         let drafts = DraftId(id * DRAFTS_A_SESSION);
         let machine = Inbound::new(settings, address, true, process.memory.clone(), drafts, now);
-        let session = Session {
-            machine,
-            wake: Wake::default(),
-            conn: no,
-            unread: Default::default(),
-            ended: false,
-            drafts: Vec::new(),
-        };
+        let session =
+            Session { machine, wake: Wake::default(), conn: no, unread: Default::default(), ended: false };
         process.sessions.insert(id, session);
         self.note(format_args!("session {id} from client {client} to {OURSELVES}"));
         self.session_outputs(id);
@@ -161,14 +155,10 @@ impl World {
     }
 
     fn session_outputs(&mut self, id: u64) {
-        let Some(process) = &mut self.process else { return };
-        let Some(session) = process.sessions.get_mut(&id) else { return };
-        let conn = session.conn;
-        let mut outputs = Vec::new();
-        while let Some(output) = session.machine.poll() {
-            outputs.push(output);
-        }
-        for output in outputs {
+        while let Some(session) = self.process.as_mut().and_then(|process| process.sessions.get_mut(&id)) {
+            let conn = session.conn;
+            // One at a time: a piece of a draft that cannot be written is told before the draft is handed in.
+            let Some(output) = session.machine.poll() else { break };
             self.session_output(id, conn, output);
         }
         if let Some(process) = &mut self.process {
@@ -178,7 +168,8 @@ impl World {
     }
 
     fn session_output(&mut self, id: u64, conn: ConnNo, output: InboundOutput) {
-        let spill_fails = !self.healed && self.dice.chance(10);
+        let spill_fails = !self.healed && self.dice.chance(20);
+        let now = self.now;
         let Some(process) = &mut self.process else { return };
         match output {
             InboundOutput::Send(bytes) => {
@@ -193,17 +184,15 @@ impl World {
             }
             InboundOutput::DataOpened => process.tell_queue(QueueInput::DataOpened),
             InboundOutput::DataDropped => process.tell_queue(QueueInput::DataDropped),
-            InboundOutput::Spill(draft, _) if !self.disk.up || spill_fails => {
-                self.disk.drop_draft(draft);
-                process.tell_session(id, InboundInput::SpillFailed { full: self.disk.full });
-            }
             InboundOutput::Spill(draft, octets) => {
-                if let Some(session) = process.sessions.get_mut(&id)
-                    && session.drafts.last() != Some(&draft)
-                {
-                    session.drafts.push(draft);
+                if spill_fails {
+                    let failed = InboundInput::SpillFailed { full: self.disk.full };
+                    if let Some(session) = process.sessions.get_mut(&id) {
+                        session.machine.handle(now, failed);
+                    }
+                } else {
+                    self.disk.spill(draft, &octets);
                 }
-                self.disk.spill(draft, &octets);
             }
             InboundOutput::DropDraft(draft) => self.disk.drop_draft(draft),
             InboundOutput::Submit(draft) => {

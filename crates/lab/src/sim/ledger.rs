@@ -7,11 +7,14 @@ use postroad_engine::delivery::{AttemptId, Fate, Job};
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::reply::Status;
-use postroad_mail::time::Now;
+use postroad_mail::time::{Now, Wall};
 use postroad_metabase::settings::Settings;
-use postroad_spool::record::Message;
+use postroad_spool::Store;
+use postroad_spool::memory::MemoryStore;
+use postroad_spool::record::{Load, Loaded, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A recipient of a message in the queue.
 type Key = (MessageId, u32);
@@ -22,8 +25,8 @@ struct Arrival {
     keys: Vec<Key>,
     /// The service was told so.
     told: bool,
-    /// The life of the service in which it happened.
-    boot: u64,
+    /// How often the service had died before.
+    life: u64,
 }
 
 /// The ledger.
@@ -44,6 +47,9 @@ pub(super) struct Ledger {
     returned: BTreeSet<String>,
     in_badmail: BTreeSet<String>,
     silenced: BTreeSet<String>,
+    deleted: BTreeSet<String>,
+    /// When hops waited for DNS; the last span may be open.
+    dns_waits: BTreeMap<NextHop, Vec<(Wall, Option<Wall>)>>,
     pub(super) copies: u64,
     pub(super) copies_excused: u64,
 }
@@ -61,7 +67,7 @@ impl Ledger {
     }
 
     /// An attempt is given a job.
-    pub(super) fn begins(&mut self, boot: u64, attempt: AttemptId, job: &Job) -> Result<(), Broken> {
+    pub(super) fn begins(&mut self, life: u64, attempt: AttemptId, job: &Job) -> Result<(), Broken> {
         for key in keys(job) {
             if let Some(other) = self.active.insert(key, attempt) {
                 let what =
@@ -69,7 +75,7 @@ impl Ledger {
                 return Err(Broken(Promise::OneAttempt, what));
             }
             let before = self.by_key.get(&key).into_iter().flatten().filter_map(|at| self.arrivals.get(*at));
-            if before.clone().any(|arrival| arrival.told && arrival.boot == boot) {
+            if before.clone().any(|arrival| arrival.told && arrival.life == life) {
                 let what = format!(
                     "{} recipient {} is tried again, though it is known to be delivered",
                     key.0, key.1
@@ -85,9 +91,40 @@ impl Ledger {
         self.active.retain(|_, holder| *holder != attempt);
     }
 
-    /// The service died.
-    pub(super) fn crash(&mut self) {
+    /// The service died or was stopped.
+    pub(super) fn nothing_is_tried(&mut self) {
         self.active.clear();
+    }
+
+    /// The service died. It remembers of a wait for DNS what it had written.
+    pub(super) fn crash(&mut self, store: &mut MemoryStore) {
+        for (hop, spans) in &mut self.dns_waits {
+            let row = store.load(&Load::Hop(hop.clone()));
+            let Ok(Loaded::Hops(rows)) = row else { continue };
+            let since = rows.first().and_then(|row| row.state.gate.as_ref()).map(|gate| gate.since);
+            spans.retain(|(start, end)| end.is_some() || since == Some(*start));
+        }
+    }
+
+    /// A hop waits from here on, for DNS or not.
+    pub(super) fn waits(&mut self, now: Now, hop: &NextHop, for_dns: bool) {
+        self.waits_no_more(now, hop);
+        if for_dns {
+            self.dns_waits.entry(hop.clone()).or_default().push((now.wall, None));
+        }
+    }
+
+    /// A hop does not wait, at least not for DNS.
+    pub(super) fn waits_no_more(&mut self, now: Now, hop: &NextHop) {
+        if let Some((_, end)) = self.dns_waits.get_mut(hop).and_then(|spans| spans.last_mut()) {
+            end.get_or_insert(now.wall);
+        }
+    }
+
+    /// How long of a message's age it waited for DNS.
+    fn dns_wait(&self, now: Now, hop: &NextHop, since: Wall) -> Duration {
+        let spans = self.dns_waits.get(hop).into_iter().flatten();
+        spans.map(|(start, end)| end.unwrap_or(now.wall).min(now.wall) - (*start).max(since)).sum()
     }
 
     /// A host refused for good: this address, or all recipients of a job.
@@ -116,7 +153,7 @@ impl Ledger {
         for key in &arrival.keys {
             let copies = self.by_key.get(key).into_iter().flatten().filter(|at| **at != number);
             let mut copies = copies.filter_map(|at| self.arrivals.get(*at));
-            if copies.any(|copy| copy.told && copy.boot == arrival.boot) {
+            if copies.any(|copy| copy.told && copy.life == arrival.life) {
                 return Err(Broken(
                     Promise::Once,
                     format!("{} recipient {} is delivered twice", key.0, key.1),
@@ -157,7 +194,7 @@ impl Ledger {
             self.copies_excused += u64::from(!before.is_empty());
             before.push(number);
         }
-        self.arrivals.push(Arrival { keys: arrived, told: false, boot: scene.boot });
+        self.arrivals.push(Arrival { keys: arrived, told: false, life: scene.life });
         Ok(number)
     }
 
@@ -188,7 +225,7 @@ impl Ledger {
             );
             return Err(Broken(Promise::SameContent, what));
         }
-        if submission.told == Told::Refused && !scene.kept_a_failed_batch {
+        if submission.told == Told::Refused && !scene.kept_and_died {
             return Err(Broken(
                 Promise::Refused,
                 format!("{address} got what its client was told is refused"),
@@ -220,6 +257,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// An administrator deletes a message: if it is a notification, he is who knows.
+    pub(super) fn notice_is_deleted(&mut self, message: &Message, content: &[u8]) {
+        for one in &message.recipients {
+            let number = one.address.local().strip_prefix('s').and_then(|number| number.parse().ok());
+            if let Some(number) = number {
+                // Whatever it tells of counts as returned; that it tells of something is checked where it arrives.
+                let _ = self.notice_arrives(number, content);
+            }
+        }
+    }
+
     /// A recipient failed for good: there must be a reason.
     pub(super) fn fails(
         &mut self,
@@ -237,7 +285,11 @@ impl Ledger {
             _ => false,
         };
         let good = match (status.subject, status.detail) {
-            (4, 7) => age >= scene.settings.expire,
+            (4, 7) => {
+                let waited = self.dns_wait(scene.now, &one.hop, message.id.given_at());
+                age.saturating_sub(waited) >= scene.settings.expire
+            }
+            _ if fate == Fate::Deleted => true,
             (1, 2 | 10) | (4, 4) if lasting => true,
             (4, 6) if lasting || self.looped.contains(&one.hop) => true,
             (6, 3) if self.seven_bit.contains(&one.hop) => true,
@@ -251,15 +303,17 @@ impl Ledger {
         let before = self.by_key.get(&key).into_iter().flatten().filter_map(|at| self.arrivals.get(*at));
         if before
             .clone()
-            .any(|arrival| arrival.told && arrival.boot == scene.boot && arrival.keys.contains(&key))
+            .any(|arrival| arrival.told && arrival.life == scene.life && arrival.keys.contains(&key))
         {
             let what =
                 format!("{} <{}> is given up, though it is known to be delivered", message.id, one.address);
             return Err(Broken(Promise::Once, what));
         }
-        if fate == Fate::Silent {
-            self.silenced.insert(one.address.to_string());
-        }
+        match fate {
+            Fate::Silent => self.silenced.insert(one.address.to_string()),
+            Fate::Deleted => self.deleted.insert(one.address.to_string()),
+            Fate::Returned | Fate::Badmail => false,
+        };
         Ok(())
     }
 
@@ -267,7 +321,7 @@ impl Ledger {
     pub(super) fn close(&self) -> Result<(), Broken> {
         for submission in self.submissions.iter().filter(|one| one.told == Told::Taken) {
             for wanted in submission.recipients.iter().filter(|one| one.taken) {
-                let fates = [&self.delivered, &self.returned, &self.in_badmail];
+                let fates = [&self.delivered, &self.returned, &self.in_badmail, &self.deleted];
                 let settled = fates.iter().any(|fate| fate.contains(&wanted.address))
                     || (wanted.silent && self.silenced.contains(&wanted.address));
                 if !settled {
@@ -288,10 +342,10 @@ impl Ledger {
 /// The world as the ledger sees it.
 pub(super) struct Scene<'a> {
     pub(super) now: Now,
-    pub(super) boot: u64,
+    pub(super) life: u64,
     pub(super) zones: &'a Zones,
     pub(super) settings: &'a Settings,
-    pub(super) kept_a_failed_batch: bool,
+    pub(super) kept_and_died: bool,
 }
 
 impl Scene<'_> {

@@ -20,6 +20,7 @@ mod outward;
 mod process;
 mod storage;
 mod trace;
+mod weather;
 mod world;
 mod zones;
 

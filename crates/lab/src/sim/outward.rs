@@ -29,8 +29,7 @@ const SECOND: u64 = 1 << 40;
 impl World {
     /// The queue wants an attempt.
     pub(super) fn open_attempt(&mut self, id: AttemptId, hop: NextHop, job: Arc<Job>) -> Result<(), Broken> {
-        let boot = self.process.as_ref().map_or(0, |process| process.boot);
-        self.ledger.begins(boot, id, &job)?;
+        self.ledger.begins(self.crashes, id, &job)?;
         self.note(format_args!("attempt {} at {hop}: {} {:?}", id.0, job.message.id, job.recipients));
         if self.options.plant == Plant::SecondAttempt && self.dice.chance(200) {
             self.start_attempt(AttemptId(id.0 + SECOND), hop.clone(), Arc::clone(&job), true)?;
@@ -72,9 +71,8 @@ impl World {
         let Some(attempt) = process.attempts.get_mut(&id) else { return Ok(()) };
         attempt.job = Some(Arc::clone(&job));
         process.tell_attempt(id, OutboundInput::Job(Arc::clone(&job)));
-        let boot = process.boot;
         self.note(format_args!("attempt {}: {} {:?}", id.0, job.message.id, job.recipients));
-        self.ledger.begins(boot, id, &job)
+        self.ledger.begins(self.crashes, id, &job)
     }
 
     pub(super) fn attempt_input(&mut self, id: AttemptId, input: AttemptInput) -> Result<(), Broken> {

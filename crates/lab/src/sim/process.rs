@@ -1,13 +1,13 @@
 //! The service under test: its machines, and what a shell keeps beside them. All of it is lost when it dies.
 
 use super::net::ConnNo;
+use super::world::Who;
 use postroad_dns::resolver::{self, LookupId, Resolver};
 use postroad_engine::delivery::{AttemptId, Job};
 use postroad_engine::inbound::{DraftMemory, Inbound, InboundInput};
 use postroad_engine::outbound::{Outbound, OutboundInput};
 use postroad_engine::queue::{Queue, QueueInput};
 use postroad_mail::time::Mono;
-use postroad_spool::record::DraftId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -37,14 +37,19 @@ pub(super) struct Wake(Option<Mono>);
 
 impl Wake {
     /// Whether a tick must be put down for `deadline`.
-    pub(super) fn needs(&mut self, deadline: Option<Mono>) -> Option<Mono> {
-        let deadline = deadline.filter(|at| self.0.is_none_or(|set| *at < set))?;
+    pub(super) fn needs(&mut self, now: Mono, deadline: Option<Mono>) -> Option<Mono> {
+        let deadline = deadline.map(|at| at.max(now)).filter(|at| self.0.is_none_or(|set| *at < set))?;
         self.0 = Some(deadline);
         Some(deadline)
     }
 
-    pub(super) fn came(&mut self) {
-        self.0 = None;
+    /// A tick has come: whether it is the one that was put down last.
+    pub(super) fn came(&mut self, at: Mono) -> bool {
+        let is_last = self.0 == Some(at);
+        if is_last {
+            self.0 = None;
+        }
+        is_last
     }
 }
 
@@ -57,7 +62,6 @@ pub(super) struct Session {
     pub(super) unread: VecDeque<Vec<u8>>,
     /// The client closed, behind what is unread.
     pub(super) ended: bool,
-    pub(super) drafts: Vec<DraftId>,
 }
 
 /// An attempt.
@@ -92,6 +96,22 @@ pub(super) enum AttemptInput {
 }
 
 impl Process {
+    /// When a machine's tick is put down, and when it wants one.
+    pub(super) fn clock_of(&mut self, who: Who) -> Option<(&mut Wake, Option<Mono>)> {
+        Some(match who {
+            Who::Queue => (&mut self.queue_wake, self.queue.deadline()),
+            Who::Resolver => (&mut self.resolver_wake, self.resolver.deadline()),
+            Who::Session(id) => {
+                let session = self.sessions.get_mut(&id)?;
+                (&mut session.wake, session.machine.deadline())
+            }
+            Who::Attempt(id) => {
+                let attempt = self.attempts.get_mut(&id)?;
+                (&mut attempt.wake, attempt.machine.deadline())
+            }
+        })
+    }
+
     pub(super) fn tell_queue(&mut self, input: QueueInput) {
         self.todo.push_back(Todo::Queue(input));
     }

@@ -1,15 +1,15 @@
 //! The queue, its store, and the folders.
 
-use super::disk::{Done, Fate, Op};
+use super::disk::{self, Done, Op};
 use super::ledger::Place;
 use super::world::{Event, Who, World};
 use super::{Broken, Plant};
-use postroad_engine::delivery::{AttemptId, Flow, Job};
+use postroad_engine::delivery::{AttemptId, Fate, Flow, Job};
 use postroad_engine::inbound::InboundInput;
 use postroad_engine::outbound::OutboundInput;
 use postroad_engine::queue::{QueueInput, QueueOutput};
 use postroad_mail::id::MessageId;
-use postroad_spool::record::{Committed, Content, Load, Loaded};
+use postroad_spool::record::{Committed, Content, GateKind, Load, Loaded};
 use std::sync::Arc;
 
 impl World {
@@ -52,7 +52,11 @@ impl World {
             QueueOutput::Rest(id) => process.tell_attempt(id, OutboundInput::Rest),
             QueueOutput::Close(id) => process.tell_attempt(id, OutboundInput::Close),
             QueueOutput::Flow(flow) => return self.flow(flow),
-            QueueOutput::AdminDone(..) | QueueOutput::Stopped => {}
+            QueueOutput::AdminDone(token, result) => {
+                self.requests.remove(&token);
+                self.note(format_args!("administrator hears {result:?}"));
+            }
+            QueueOutput::Stopped => self.stopped(),
         }
         Ok(())
     }
@@ -62,19 +66,35 @@ impl World {
             Flow::Accepted { message, .. } => {
                 let to: Vec<String> = message.recipients.iter().map(|one| one.address.to_string()).collect();
                 self.note(format_args!("{} is ours, from {} to {to:?}", message.id, message.sender.path));
+                self.known.push(message.id);
+                // A wait for DNS may have ended without a word, when nothing waited any more.
+                for hop in message.recipients.iter().map(|one| &one.hop) {
+                    let view = self.process.as_ref().and_then(|process| process.queue.hop(hop));
+                    if view.and_then(|view| view.gate).is_none_or(|gate| gate.kind != GateKind::Dns) {
+                        self.ledger.waits_no_more(self.now, hop);
+                    }
+                }
             }
             Flow::Failed { message, recipient, cause, status, fate } => {
                 self.note(format_args!("{} {recipient} fails {status}, {fate:?}: {cause}", message.id));
+                if fate == Fate::Deleted {
+                    let content = self.disk.content(message.id, 0, usize::MAX).unwrap_or_default();
+                    self.ledger.notice_is_deleted(&message, &content);
+                }
                 return self
                     .with_ledger(|ledger, scene| ledger.fails(scene, &message, recipient, status, fate));
             }
             Flow::HopWaits { hop, kind, cause, until, waiting } => {
                 self.note(format_args!("{hop} waits {kind:?} until {until} with {waiting}: {cause}"));
+                self.ledger.waits(self.now, &hop, kind == GateKind::Dns);
             }
             Flow::Deferred { message, recipient, until, .. } => {
                 self.note(format_args!("{} {recipient} waits until {until}", message.id));
             }
-            Flow::HopRecovered { hop } => self.note(format_args!("{hop} has recovered")),
+            Flow::HopRecovered { hop } => {
+                self.note(format_args!("{hop} has recovered"));
+                self.ledger.waits_no_more(self.now, &hop);
+            }
             Flow::Delivered { .. } => {}
         }
         Ok(())
@@ -131,31 +151,33 @@ impl World {
             Op::Read(attempt, id, offset, len) => Done::Read(attempt, self.disk.content(id, offset, len)),
             Op::Commit(batch) => {
                 let mut fate = self.disk.fate(&mut self.dice);
-                if self.options.plant == Plant::AckBeforeCommit && fate != Fate::Done {
-                    fate = Fate::DiesBefore;
+                if self.options.plant == Plant::AckBeforeCommit && fate != disk::Fate::Done {
+                    fate = disk::Fate::DiesBefore;
                 }
                 match fate {
-                    Fate::DiesBefore => {
+                    disk::Fate::DiesBefore => {
                         self.note(format_args!("dies before a commit"));
                         return self.crash();
                     }
-                    Fate::Done | Fate::DiesAfter | Fate::FailedWritten => match self.disk.apply(&batch) {
-                        Ok(_) if fate == Fate::DiesAfter => {
-                            self.note(format_args!("dies after a commit"));
-                            return self.crash();
+                    disk::Fate::Done | disk::Fate::DiesAfter | disk::Fate::FailedWritten => {
+                        match self.disk.apply(&batch) {
+                            Ok(_) if fate == disk::Fate::DiesAfter => {
+                                self.note(format_args!("dies after a commit"));
+                                return self.crash();
+                            }
+                            Ok(committed) if fate == disk::Fate::Done => Done::Committed(committed),
+                            Ok(_) => {
+                                self.disk.kept_a_failed_batch = true;
+                                return self.store_fails(boot, batch, false);
+                            }
+                            Err(error) => {
+                                self.note(format_args!("the store refuses: {error}"));
+                                return self.store_fails(boot, batch, false);
+                            }
                         }
-                        Ok(committed) if fate == Fate::Done => Done::Committed(committed),
-                        Ok(_) => {
-                            self.disk.kept_a_failed_batch = true;
-                            return self.store_fails(boot, batch, false);
-                        }
-                        Err(error) => {
-                            self.note(format_args!("the store refuses: {error}"));
-                            return self.store_fails(boot, batch, false);
-                        }
-                    },
-                    Fate::Full | Fate::FailedUnwritten => {
-                        return self.store_fails(boot, batch, fate == Fate::Full);
+                    }
+                    disk::Fate::Full | disk::Fate::FailedUnwritten => {
+                        return self.store_fails(boot, batch, fate == disk::Fate::Full);
                     }
                 }
             }
@@ -175,17 +197,7 @@ impl World {
 
     pub(super) fn store_opens(&mut self, boot: u64) {
         let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else { return };
-        self.disk.open();
-        // Their files are gone.
-        let mut spilled = Vec::new();
-        for (id, session) in &mut process.sessions {
-            if !std::mem::take(&mut session.drafts).is_empty() {
-                spilled.push(*id);
-            }
-        }
-        for id in spilled {
-            process.tell_session(id, InboundInput::SpillFailed { full: false });
-        }
+        self.disk.up = true;
         process.tell_queue(QueueInput::StoreUp);
         self.note(format_args!("the store is open again"));
     }
@@ -266,9 +278,10 @@ impl World {
         let load = Load::Hops { dns_only: false, after: None, limit: 10 };
         match self.disk.answer(&load) {
             Some(Loaded::Hops(rows)) if !rows.is_empty() || messages > 0 => {
-                let held = self.process.as_ref().map(|process| {
-                    rows.iter().map(|row| process.queue.hop(&row.hop)).collect::<Vec<_>>()
-                });
+                let held = self
+                    .process
+                    .as_ref()
+                    .map(|process| rows.iter().map(|row| process.queue.hop(&row.hop)).collect::<Vec<_>>());
                 format!("{messages} messages are left, at {rows:?}, held as {held:?}")
             }
             _ => String::new(),

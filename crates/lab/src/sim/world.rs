@@ -9,17 +9,19 @@ use super::ledger::{Ledger, Scene};
 use super::names::NameServer;
 use super::net::{ConnNo, Net, Party, Quality, Road, Segment, Side};
 use super::outward::HostEnd;
-use super::process::{Process, Todo, Wake};
+use super::process::{Process, Todo};
 use super::trace::Trace;
 use super::zones::Zones;
-use super::{Broken, Options, Plant, Promise, Summary, Violation, cast};
-use postroad_dns::resolver::{self, Resolver};
-use postroad_dns::settings::{Settings as DnsSettings, Timeouts};
+use super::{Broken, Options, Promise, Summary, Violation, cast};
+use postroad_dns::resolver;
 use postroad_engine::delivery::{AttemptId, Job};
-use postroad_engine::queue::Queue;
+use postroad_engine::inbound::InboundInput;
+use postroad_engine::outbound::OutboundInput;
+use postroad_engine::queue::{AdminToken, QueueInput};
+use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
 use postroad_metabase::settings::Settings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +93,10 @@ pub(super) enum Event {
     },
     Weather,
     Boot,
+    /// Who stops it waits no longer.
+    StopNow {
+        boot: u64,
+    },
     ClockStep(i64),
     Heal,
 }
@@ -107,7 +113,7 @@ pub(super) enum Who {
 /// Virtual seconds within which a healed world must come to rest: the longest wait is a third of an hour, a few in a row.
 const REST_SECS_MAX: u64 = 6 * 3600;
 /// Events of one virtual second: more is a machine that spins.
-const EVENTS_PER_SECOND_MAX: u64 = 200_000;
+const EVENTS_PER_SECOND_MAX: u64 = 20_000;
 /// The wall clock when a world begins: Wed, 25 Nov 2026.
 const BEGINNING: i64 = 1_795_590_000_000;
 
@@ -133,14 +139,18 @@ pub(super) struct World {
     pub(super) on_wire: BTreeMap<ConnNo, Arc<Job>>,
     pub(super) healed: bool,
     pub(super) count: u64,
-    boots: u64,
+    pub(super) boots: u64,
     pub(super) crashes: u64,
     pub(super) store_failures: u64,
     clock_offset: i64,
+    /// Messages that an administrator may name.
+    pub(super) known: Vec<MessageId>,
+    /// His requests that are not answered, of this boot.
+    pub(super) requests: BTreeSet<AdminToken>,
     events: u64,
     /// The virtual second, and events in it.
     second: (u64, u64),
-    healed_at: Mono,
+    pub(super) healed_at: Mono,
     quiet_since: Option<Mono>,
 }
 
@@ -178,6 +188,8 @@ impl World {
             crashes: 0,
             store_failures: 0,
             clock_offset: 0,
+            known: Vec::new(),
+            requests: BTreeSet::new(),
             events: 0,
             second: (0, 0),
             healed_at: Mono(u64::MAX),
@@ -296,6 +308,7 @@ impl World {
             Event::FileTold { boot, attempt, arrival } => return self.file_told(boot, attempt, arrival),
             Event::Weather => self.weather(),
             Event::Boot => self.boot(),
+            Event::StopNow { boot } => self.stop_now(boot),
             Event::ClockStep(step) => {
                 self.note(format_args!("the clock steps by {step} ms"));
                 self.clock_offset += step;
@@ -363,110 +376,6 @@ impl World {
         Quality { breaks_after, delay_max: if slow { 20_000_000 } else { 50_000 } }
     }
 
-    fn boot(&mut self) {
-        if self.process.is_some() {
-            return;
-        }
-        self.boots += 1;
-        self.trace.note(self.now.mono, format_args!("boot {}", self.boots));
-        self.disk.open();
-        let settings = &self.settings;
-        let dns = &settings.dns;
-        let resolver = DnsSettings {
-            servers: dns.servers.clone(),
-            timeouts: Timeouts {
-                udp_first: dns.udp_first,
-                tcp_connect: dns.tcp_connect,
-                tcp_reply: dns.tcp_reply,
-                lookup: dns.lookup,
-            },
-            probe_min: dns.probe.0,
-            probe_max: dns.probe.1,
-            own: settings.bindings.clone(),
-            own_name: Some(settings.fqdn.clone()),
-            remote_port: settings.remote_port,
-            refused: settings.next_hop_refused.clone(),
-        };
-        let mut process = Process {
-            boot: self.boots,
-            queue: Queue::new(Arc::clone(settings), self.dice.seed()),
-            queue_wake: Wake::default(),
-            resolver: Resolver::new(resolver, self.dice.seed()),
-            resolver_wake: Wake::default(),
-            sessions: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-            lookups: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            memory: Default::default(),
-            next_lookup: 0,
-            next_dial: 0,
-            todo: Default::default(),
-            disk_busy: false,
-            started: false,
-        };
-        // A first tick brings out what a new machine has to say.
-        process.tell_queue(postroad_engine::queue::QueueInput::Tick);
-        self.process = Some(process);
-    }
-
-    /// The service dies, as of kill -9 or a power failure: all that is not on disk is gone.
-    pub(super) fn crash(&mut self) {
-        if self.process.take().is_none() {
-            return;
-        }
-        self.note(format_args!("crash"));
-        self.crashes += 1;
-        for (conn, side) in self.net.ours() {
-            self.net.drop_end(conn, side);
-            self.put_reset(conn, 1 - side);
-        }
-        self.disk.crash();
-        self.ledger.crash();
-        let pause = self.dice.micros(100_000, 600_000_000);
-        self.agenda.put(self.now.mono + pause, Event::Boot);
-    }
-
-    fn put_reset(&mut self, conn: ConnNo, to: Side) {
-        let at = self.now.mono + self.dice.micros(100, 50_000);
-        self.agenda.put(at, Event::Arrives { conn, to, segment: Segment::Reset });
-    }
-
-    /// Faults come and go.
-    fn weather(&mut self) {
-        if self.healed {
-            return;
-        }
-        let per_mille = *self.dice.pick(&[0, 300, 700]);
-        for (_, server) in &mut self.servers {
-            server.turn(&mut self.dice, per_mille);
-        }
-        for host in self.hosts.values_mut() {
-            host.turn(&mut self.dice);
-        }
-        self.disk.faults_per_mille = *self.dice.pick(&[0, 0, 20, 200]);
-        self.disk.full = self.dice.chance(40);
-        if self.options.plant == Plant::AckBeforeCommit {
-            self.disk.full = false;
-        }
-        if self.dice.chance(100) {
-            self.crash();
-        }
-        let pause = self.dice.micros(5_000_000, 900_000_000);
-        self.agenda.put(self.now.mono + pause, Event::Weather);
-    }
-
-    fn heal(&mut self) {
-        self.note(format_args!("the world is healed"));
-        self.healed = true;
-        self.healed_at = self.now.mono;
-        self.servers.iter_mut().for_each(|(_, server)| server.heal());
-        self.hosts.values_mut().for_each(Host::heal);
-        self.disk.heal();
-        if self.process.is_none() {
-            self.agenda.put(self.now.mono, Event::Boot);
-        }
-    }
-
     /// Whether the healed world has come to rest, with nothing left over.
     fn is_over(&mut self) -> Result<bool, Broken> {
         if !self.healed {
@@ -490,6 +399,18 @@ impl World {
         }
         let left = self.left_over();
         let Some(process) = &self.process else { return Ok(false) };
+        if !self.requests.is_empty() {
+            let what = format!("the administrator's requests {:?} are not answered", self.requests);
+            return Err(Broken(Promise::Progress, what));
+        }
+        let (drafts, content) = (process.memory.held(), process.queue.content_held());
+        if drafts != 0 || content != 0 || process.queue.connections() != 0 {
+            let connections = process.queue.connections();
+            let what = format!(
+                "at rest {drafts} octets of drafts, {content} of messages, {connections} connections"
+            );
+            return Err(Broken(Promise::Bounds, what));
+        }
         if process.queue.messages() != 0 || !left.is_empty() {
             let what =
                 format!("the store is empty, and the queue counts {}; {left}", process.queue.messages());
@@ -505,64 +426,38 @@ impl World {
     pub(super) fn scene(&self) -> Scene<'_> {
         Scene {
             now: self.now,
-            boot: self.boots,
+            life: self.crashes,
             zones: &self.zones,
             settings: &self.settings,
-            kept_a_failed_batch: self.disk.kept_a_failed_batch,
+            kept_and_died: self.disk.kept_and_died,
         }
     }
 
     /// Puts a machine's next tick on the agenda.
     pub(super) fn arm(&mut self, who: Who) {
+        let now = self.now.mono;
         let Some(process) = &mut self.process else { return };
-        let at = match who {
-            Who::Queue => process.queue_wake.needs(process.queue.deadline()),
-            Who::Resolver => process.resolver_wake.needs(process.resolver.deadline()),
-            Who::Session(id) => {
-                process.sessions.get_mut(&id).and_then(|one| one.wake.needs(one.machine.deadline()))
-            }
-            Who::Attempt(id) => {
-                process.attempts.get_mut(&id).and_then(|one| one.wake.needs(one.machine.deadline()))
-            }
-        };
-        if let Some(at) = at {
-            self.agenda.put(at.max(self.now.mono), Event::Tick { boot: process.boot, who });
+        let boot = process.boot;
+        if let Some(at) = process.clock_of(who).and_then(|(wake, deadline)| wake.needs(now, deadline)) {
+            self.agenda.put(at, Event::Tick { boot, who });
         }
     }
 
     fn tick(&mut self, boot: u64, who: Who) {
-        use postroad_engine::{inbound::InboundInput, outbound::OutboundInput, queue::QueueInput};
         let now = self.now.mono;
         let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else { return };
-        let due = |deadline: Option<Mono>| deadline.is_some_and(|at| at <= now);
-        match who {
-            Who::Queue => {
-                process.queue_wake.came();
-                if due(process.queue.deadline()) {
-                    return process.tell_queue(QueueInput::Tick);
-                }
-            }
-            Who::Resolver => {
-                process.resolver_wake.came();
-                if due(process.resolver.deadline()) {
-                    return process.tell_resolver(resolver::Input::Tick);
-                }
-            }
-            Who::Session(id) => {
-                let Some(session) = process.sessions.get_mut(&id) else { return };
-                session.wake.came();
-                if due(session.machine.deadline()) {
-                    return process.tell_session(id, InboundInput::Tick);
-                }
-            }
-            Who::Attempt(id) => {
-                let Some(attempt) = process.attempts.get_mut(&id) else { return };
-                attempt.wake.came();
-                if due(attempt.machine.deadline()) {
-                    return process.tell_attempt(id, OutboundInput::Tick);
-                }
-            }
+        let Some((wake, deadline)) = process.clock_of(who) else { return };
+        if !wake.came(now) {
+            return;
         }
-        self.arm(who);
+        if deadline.is_none_or(|at| at > now) {
+            return self.arm(who);
+        }
+        match who {
+            Who::Queue => process.tell_queue(QueueInput::Tick),
+            Who::Resolver => process.tell_resolver(resolver::Input::Tick),
+            Who::Session(id) => process.tell_session(id, InboundInput::Tick),
+            Who::Attempt(id) => process.tell_attempt(id, OutboundInput::Tick),
+        }
     }
 }

@@ -117,7 +117,8 @@ pub struct World {
     pub counts: bool,
     moods: BTreeMap<NextHop, Mood>,
     attempts: BTreeMap<AttemptId, Attempt>,
-    asked: VecDeque<QueueOutput>,
+    /// What the store has not answered.
+    pub asked: VecDeque<QueueOutput>,
     numbers: BTreeMap<MessageId, usize>,
     tries: BTreeMap<(usize, u32), u32>,
     contents: Vec<Weak<Vec<u8>>>,
@@ -226,17 +227,16 @@ impl World {
     }
 
     /// `from` may be empty; `to` as `no@a ok@b never@c/never`.
-    pub fn submit(&mut self, from: &str, to: &str) -> Ticket {
-        self.submit_content(from, to, Content::Memory(Arc::new(b"Subject: x\r\n\r\nhello\r\n".to_vec())))
+    pub fn submit(&mut self, from: &str, to: &str) {
+        self.submit_content(from, to, Content::Memory(Arc::new(b"Subject: x\r\n\r\nhello\r\n".to_vec())));
     }
 
-    pub fn submit_content(&mut self, from: &str, to: &str, content: Content) -> Ticket {
+    pub fn submit_content(&mut self, from: &str, to: &str, content: Content) {
         let draft = self.draft(from, to, content);
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.queue.handle(self.now, QueueInput::DataOpened);
         self.tell(QueueInput::Submit { ticket, draft });
-        ticket
     }
 
     pub fn draft(&mut self, from: &str, to: &str, content: Content) -> Draft {
@@ -465,6 +465,15 @@ impl World {
         }
     }
 
+    /// Some steps of attempts only, while a hop's hosts are in a mood.
+    pub fn steps(&mut self, word: &str, mood: Mood, steps: usize) {
+        self.moods.insert(hop(word), mood);
+        for _ in 0..steps {
+            assert!(self.step_attempt(), "no attempt can take a step");
+            self.drain();
+        }
+    }
+
     /// One answer of the store, and what it leads to at once.
     pub fn answer_once(&mut self) {
         assert!(self.answer_store(), "nothing was asked");
@@ -580,6 +589,18 @@ impl World {
     /// Contents that someone beside the store holds.
     pub fn held(&self) -> usize {
         self.contents.iter().filter(|content| content.strong_count() > 1).count()
+    }
+
+    /// Octets of content that the store is asked for at most.
+    pub fn asked_content(&self) -> u64 {
+        let of = |asked: &QueueOutput| match asked {
+            QueueOutput::Load(
+                _,
+                Load::Fresh { content_total_max, .. } | Load::Pending { content_total_max, .. },
+            ) => *content_total_max,
+            _ => 0,
+        };
+        self.asked.iter().map(of).sum()
     }
 
     pub fn connections(&self) -> usize {
