@@ -7,7 +7,7 @@ use crate::queue::Draft;
 use crate::route;
 use postroad_mail::address::ForwardPath;
 use postroad_mail::envelope::{BodyKind, Recipient};
-use postroad_mail::header;
+use postroad_mail::header::ReceivedCount;
 use postroad_mail::id::MessageId;
 use postroad_mail::reply::{Reply, Status};
 use postroad_mail::time::{Mono, Now};
@@ -136,8 +136,8 @@ struct Gathering {
     content: Vec<u8>,
     /// Octets in the file, and its number, once there is one.
     spilled: Option<DraftId>,
-    /// `Received` fields in what is spilled.
-    hops: usize,
+    /// `Received` fields so far.
+    hops: ReceivedCount,
     failed: Option<bool>,
 }
 
@@ -230,7 +230,7 @@ impl Inbound {
                         transaction: *transaction,
                         content: Vec::new(),
                         spilled: None,
-                        hops: 0,
+                        hops: ReceivedCount::default(),
                         failed: None,
                     });
                     self.outputs.push_back(InboundOutput::DataOpened);
@@ -299,6 +299,7 @@ impl Inbound {
         if draft.failed.is_some() {
             return;
         }
+        draft.hops.feed(&bytes);
         if let Some(file) = draft.spilled {
             self.outputs.push_back(InboundOutput::Spill(file, bytes));
             return;
@@ -314,7 +315,6 @@ impl Inbound {
             return;
         }
         self.memory.give_back(draft.content.len() - octets);
-        draft.hops = header::summary(&draft.content).received;
         let file = self.next_draft;
         self.next_draft = DraftId(file.0 + 1);
         draft.spilled = Some(file);
@@ -325,7 +325,7 @@ impl Inbound {
     fn seal(&mut self, facts: ContentFacts) -> Result<(), Reply> {
         let Some(mut draft) = self.draft.take() else { return Err(store_failure(false)) };
         let octets = draft.content.len();
-        let hops = draft.hops.max(header::summary(&draft.content).received);
+        let hops = draft.hops.found();
         let refusal = if let Some(full) = draft.failed {
             Some(store_failure(full))
         } else if hops > self.settings.hop_count as usize {

@@ -68,6 +68,42 @@ pub enum NoRecipients {
     TooMany,
 }
 
+/// Counts the `Received` fields of a message whose octets come piece by piece and are not kept: what stops a mail loop
+/// (RFC 5321 §6.3) must not hang on how they are cut.
+#[derive(Clone, Debug, Default)]
+pub struct ReceivedCount {
+    found: usize,
+    /// The first octets of the line that is coming.
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl ReceivedCount {
+    const NAME: &'static [u8] = b"received:";
+
+    /// Takes the next piece.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !self.ended && !bytes.is_empty() {
+            let end = memchr::memchr(b'\n', bytes);
+            let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+            let room = Self::NAME.len().saturating_sub(self.line.len());
+            self.line.extend(line.iter().take(room));
+            bytes = rest;
+            if end.is_some() {
+                self.found += usize::from(self.line.eq_ignore_ascii_case(Self::NAME));
+                self.ended = matches!(self.line.as_slice(), b"\n" | b"\r\n");
+                self.line.clear();
+            }
+        }
+    }
+
+    /// How many there were so far.
+    #[must_use]
+    pub fn found(&self) -> usize {
+        self.found
+    }
+}
+
 /// The summary of a message's header section.
 #[must_use]
 pub fn summary(message: &[u8]) -> Summary {
@@ -216,6 +252,18 @@ mod tests {
     fn names(message: &str) -> Vec<(String, String)> {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         fields(message.as_bytes()).map(|f| (text(f.name), text(&message.as_bytes()[f.value]))).collect()
+    }
+
+    #[test]
+    fn received_is_counted_however_the_message_is_cut() {
+        let message =
+            b"Received: a\r\n b\r\nreceived: c\r\nX-Received: d\r\nSubject: e\r\n\r\nReceived: body\r\n";
+        for cut in 0..=message.len() {
+            let mut count = ReceivedCount::default();
+            count.feed(&message[..cut]);
+            count.feed(&message[cut..]);
+            assert_eq!(count.found(), 2, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn options() -> Options {
         segment_octets_max: 50_000,
         history_rows_max: 5,
         log_pages_due: 20,
+        ..Options::default()
     }
 }
 

@@ -5,8 +5,8 @@
 //! attempt tries the hop; if it gets through the gate opens.
 
 use super::loads::Pursuit;
-use super::{AttemptId, CONTENT_TOTAL_MAX, LoadToken, Queue, QueueOutput, READY_MAX, StoreState};
-use crate::delivery::{End, Flow};
+use super::{AttemptId, CONTENT_TOTAL_MAX, Queue, QueueOutput, READY_MAX, StoreState};
+use crate::delivery::End;
 use crate::journal::{Entry, Tried};
 use crate::schedule;
 use postroad_dns::answer::Answer;
@@ -91,7 +91,7 @@ impl Hop {
         self.state.gate.as_ref().is_some_and(|gate| gate.until > now.wall)
     }
 
-    fn end_gate(&mut self, now: Now) {
+    pub(super) fn end_gate(&mut self, now: Now) {
         if let Some(gate) = self.state.gate.take()
             && gate.kind == GateKind::Dns
         {
@@ -386,14 +386,6 @@ impl Queue {
         if let Some(plan) = plan {
             self.journal(now, None, &key, Entry::plan(&plan));
         }
-        let Some(hop) = self.hops.get_mut(&key) else { return };
-        if hop.state.gate.is_some() || hop.state.host_failures > 0 {
-            hop.end_gate(now);
-            hop.state.host_failures = 0;
-            self.flow(Flow::HopRecovered { hop: key.clone() });
-            self.journal(now, None, &key, Entry::HopRecovered);
-            self.batch.mark_dirty(now, key.clone());
-        }
         self.pump(now, &key);
     }
 
@@ -464,93 +456,6 @@ impl Queue {
         self.starved.remove(&next);
         self.fed = Some(next.clone());
         Some(next)
-    }
-
-    /// The hop cannot be used: everything there waits, in the store alone.
-    fn close_gate(&mut self, now: Now, key: &NextHop, kind: GateKind, cause: String, tried: Tried) {
-        let roll = self.roll();
-        let settings = std::sync::Arc::clone(&self.settings);
-        let Some(hop) = self.hops.get_mut(key) else { return };
-        let before = hop.state.gate.as_ref().filter(|gate| gate.kind == kind).map(|gate| gate.step);
-        let step = match kind {
-            GateKind::Dns => before.map_or(0, |step| step.saturating_add(1)),
-            GateKind::Host => hop.state.host_failures,
-        };
-        hop.end_gate(now);
-        let span = match kind {
-            GateKind::Dns => schedule::wait(&settings.dns.retry, step),
-            GateKind::Host => {
-                hop.state.host_failures = hop.state.host_failures.saturating_add(1);
-                schedule::wait(&settings.retry, step)
-            }
-        };
-        let until = now.wall + schedule::jittered(span, roll);
-        hop.state.gate = Some(Gate { kind, until, step, cause: cause.clone(), since: now.wall });
-        let waiting = hop.waiting;
-        self.park(now, key);
-        self.batch.mark_dirty(now, key.clone());
-        self.journal(now, None, key, Entry::HopFailed { cause: cause.clone(), tried, until: until.0 });
-        self.flow(Flow::HopWaits { hop: key.clone(), kind, cause, until, waiting });
-        self.wake_at(key, now.mono_at(until));
-        self.expire(now, key, None);
-    }
-
-    /// Looks for messages of a hop that have expired, a page at a time.
-    pub(super) fn expire(&mut self, now: Now, key: &NextHop, after: Option<MessageId>) {
-        const LIMIT: usize = 50;
-        let Some(oldest) = now.wall.0.checked_sub(self.settings.expire.as_millis() as i64) else { return };
-        let before = MessageId::first_at(Wall(oldest));
-        self.ask(
-            Load::Old { hop: key.clone(), before, after, limit: LIMIT },
-            Pursuit::Old { hop: key.clone(), limit: LIMIT },
-        );
-    }
-
-    /// Opens the gates of hops that wait for DNS: of those held here, whose gates the store may not have yet, and of the
-    /// others a page at a time.
-    pub(super) fn dns_released(&mut self, now: Now) {
-        self.release_held(now, Some(GateKind::Dns));
-        self.release_page(None, true, None);
-    }
-
-    /// Opens the gates of hops that are held here.
-    pub(super) fn release_held(&mut self, now: Now, kind: Option<GateKind>) {
-        let gated: Vec<NextHop> = self
-            .hops
-            .iter()
-            .filter(|(_, hop)| hop.state.gate.is_some())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gated {
-            self.release(now, &key, kind);
-        }
-    }
-
-    /// `admin`: the request that waits for the last page.
-    pub(super) fn release_page(
-        &mut self,
-        after: Option<NextHop>,
-        dns_only: bool,
-        admin: Option<super::AdminToken>,
-    ) -> LoadToken {
-        const LIMIT: usize = 200;
-        self.ask(
-            Load::Hops { dns_only, after, limit: LIMIT },
-            Pursuit::Release { dns_only, admin, limit: LIMIT },
-        );
-        LoadToken(self.next_token)
-    }
-
-    /// Makes what waits at a hop's gate due at once. The step of its schedule stays.
-    pub(super) fn release(&mut self, now: Now, key: &NextHop, kind: Option<GateKind>) {
-        let Some(hop) = self.hops.get_mut(key) else { return };
-        let Some(gate) = &mut hop.state.gate else { return };
-        if kind.is_some_and(|kind| kind != gate.kind) || gate.until <= now.wall {
-            return;
-        }
-        gate.until = now.wall;
-        self.batch.mark_dirty(now, key.clone());
-        self.pump(now, key);
     }
 
     /// The store has a message as pending from here on: its recipients are looked for when they are due. Where a hop was looked

@@ -14,6 +14,7 @@
 
 mod admin;
 mod batch;
+mod gates;
 mod hops;
 mod live;
 mod loads;

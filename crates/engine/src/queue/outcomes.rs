@@ -38,6 +38,7 @@ impl Queue {
             live.at.remove(&key);
         }
         let case = Case { now, id: report.id, key: &key };
+        self.recovered(now, &key);
         let mut sorted = Sorted::default();
         for (recipient, outcome) in job.recipients.iter().zip(report.outcomes) {
             self.sort(case, &job.message, (*recipient, outcome), &report.tried.host, &mut sorted);

@@ -158,8 +158,13 @@ fn a_page_that_was_asked_before_a_gate_closed_says_nothing_about_after() {
     world.minutes(1);
     world.mood("a", Mood::Slow);
     world.minutes(16);
-    // A part of the first page is delivered, and the second page asked for; then the hop fails, and the store with it, for
-    // longer than the gate is closed.
+    // The message that is being tried gets through, and with the gate open the first page is read.
+    world.steps("a", Mood::Up, 2);
+    while !world.asked.is_empty() {
+        world.answer_once();
+    }
+    // A part of it is delivered, and the second page asked for; then the hop fails, and the store with it, for longer than
+    // the gate is closed.
     world.disk = Disk::Held;
     world.steps("a", Mood::Up, 2 * 60);
     world.steps("a", Mood::Down, 1);
@@ -173,6 +178,22 @@ fn a_page_that_was_asked_before_a_gate_closed_says_nothing_about_after() {
     world.minutes(120);
     assert!(world.waiting().is_empty(), "{} wait", world.waiting().len());
     assert!(world.taken.values().all(|times| *times == 1));
+}
+
+#[test]
+fn a_host_that_greets_and_answers_no_more_climbs_the_schedule() {
+    let mut world = World::new();
+    world.mood("a", Mood::Down);
+    world.submit("s@x", "ok@a");
+    world.minutes(1);
+    let step = |world: &mut World| world.rows().first().map(|row| row.state.host_failures);
+    assert_eq!(step(&mut world), Some(1));
+    world.mood("a", Mood::Greets);
+    world.minutes(20);
+    assert_eq!(step(&mut world), Some(2), "a greeting alone opens no gate");
+    world.mood("a", Mood::Up);
+    world.minutes(40);
+    assert!(world.waiting().is_empty());
 }
 
 #[test]

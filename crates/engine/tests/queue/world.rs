@@ -49,6 +49,8 @@ pub enum Mood {
     Hang,
     /// Greet, and answer nothing for now.
     Slow,
+    /// Greet, and are gone when they are asked to take a message.
+    Greets,
     /// Greet, end in order without having tried the job, and are up from then on.
     Drop,
 }
@@ -630,7 +632,7 @@ impl World {
                 attempt.phase = Phase::Open;
                 QueueInput::Reached(id, None)
             }
-            (_, Mood::Down) if attempt.job.is_some() => self.end(id, failure(GateKind::Host)),
+            (_, Mood::Down | Mood::Greets) if attempt.job.is_some() => self.end(id, failure(GateKind::Host)),
             (_, Mood::Drop) if attempt.job.is_some() => {
                 let hop = attempt.hop.clone();
                 self.moods.insert(hop, Mood::Up);

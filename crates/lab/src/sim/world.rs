@@ -112,6 +112,8 @@ pub(super) enum Who {
 
 /// Virtual seconds within which a healed world must come to rest: the longest wait is a third of an hour, a few in a row.
 const REST_SECS_MAX: u64 = 6 * 3600;
+/// Attempts rest for some seconds before they go, and their hosts may think.
+const QUIET: Duration = Duration::from_secs(60);
 /// Events of one virtual second: more is a machine that spins.
 const EVENTS_PER_SECOND_MAX: u64 = 20_000;
 /// The wall clock when a world begins: Wed, 25 Nov 2026.
@@ -393,8 +395,8 @@ impl World {
             return Ok(false);
         }
         let since = *self.quiet_since.get_or_insert(self.now.mono);
-        // Attempts rest for some seconds before they go, and their hosts may think.
-        if self.now.mono - since < Duration::from_secs(60) {
+        let quiet = self.now.mono - since;
+        if quiet < QUIET {
             return Ok(false);
         }
         let left = self.left_over();
@@ -404,7 +406,12 @@ impl World {
             return Err(Broken(Promise::Progress, what));
         }
         let (drafts, content) = (process.memory.held(), process.queue.content_held());
-        if drafts != 0 || content != 0 || process.queue.connections() != 0 {
+        let held = drafts != 0 || content != 0 || process.queue.connections() != 0;
+        if held && quiet < QUIET * 10 {
+            // A page of a hop at which nothing waits may be on its way.
+            return Ok(false);
+        }
+        if held {
             let connections = process.queue.connections();
             let what = format!(
                 "at rest {drafts} octets of drafts, {content} of messages, {connections} connections"

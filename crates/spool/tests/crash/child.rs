@@ -17,6 +17,7 @@ pub const OPEN: Options = Options {
     segment_octets_max: 60_000,
     history_rows_max: 4,
     log_pages_due: 20,
+    keep_drafts: false,
 };
 
 /// What a child does, handed over in its environment.
