@@ -3,7 +3,7 @@
 
 use postroad_tests::client::{Smtplib, read_report};
 use postroad_tests::load::Session;
-use postroad_tests::nameserver::{NOMX, SENDER, SMALL};
+use postroad_tests::nameserver::{Kind, NOMX, NameServer, SENDER, SMALL};
 use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, NAME, Postroad};
 use postroad_tests::sink::Sink;
@@ -26,7 +26,7 @@ fn smart_hosts() {
     let with = |smart: String, remote_port: u16, dns: bool| {
         let config = Config { remote_port, ..server(&format!("SmartHostType = 2\nSmartHost = \"{smart}\"")) };
         let before = sink.count();
-        let nameserver = postroad_tests::nameserver::NameServer::start(postroad_tests::nameserver::Kind::Nsd);
+        let nameserver = NameServer::start(Kind::Nsd);
         let nobody = Port::free();
         let config = Config { dns: vec![if dns { nameserver.address() } else { nobody.local() }], ..config };
         let postroad = Postroad::start(&config);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use postroad_tests::ports::Port;
-use postroad_tests::postroad::{Config, NAME, Verb, queue_id};
+use postroad_tests::postroad::{Config, NAME, Verb, queue_id, run};
 use postroad_tests::sink::Received;
 use postroad_tests::wait;
 use postroad_tests::world::{FROM, World};
@@ -137,7 +137,7 @@ fn no_server_takes_it() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("none").display().to_string();
         let args = [&["--data", &data, "send", "-f", FROM], args].concat();
-        let verb = postroad_tests::postroad::run(&args, b"Subject: s\n\nx\n");
+        let verb = run(&args, b"Subject: s\n\nx\n");
         assert_eq!((verb.status, verb.stdout.as_str()), (status, ""), "{verb:?}");
         assert!(verb.stderr.starts_with("postroad: ") && verb.stderr.contains(words), "{verb:?}");
     };

@@ -13,7 +13,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -212,8 +212,14 @@ impl DnsShell {
     async fn read_datagrams(self: Rc<Self>, server: SocketAddr, slot: u16, socket: Rc<UdpSocket>) {
         let mut buffer = Vec::new();
         loop {
-            if socket.readable().await.is_err() {
-                return;
+            // A port that is closed shows as an error on the socket, which is not readable then.
+            let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
+            if ready.is_error() {
+                // Tells the runtime that it was seen to.
+                let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                if let Ok(Some(error)) = socket.take_error() {
+                    self.tell(Input::DatagramFailed { server, slot, fault: fault_of(&error) });
+                }
             }
             // The buffer lives only while there is something to read.
             buffer.resize(DATAGRAM_MAX, 0);
