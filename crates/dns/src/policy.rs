@@ -79,7 +79,7 @@ impl FromStr for Policy {
             "0" | "udp-then-tcp" => Ok(Self::UdpThenTcp),
             "1" | "tcp-only" => Ok(Self::TcpOnly),
             "2" | "udp-only" => Ok(Self::UdpOnly),
-            "adaptive" => Ok(Self::Adaptive),
+            "adaptive" | "4294967295" => Ok(Self::Adaptive),
             _ => Err(NotAPolicy(text.chars().take(80).collect())),
         }
     }

@@ -119,6 +119,7 @@ pub struct Inbound {
     memory: DraftMemory,
     next_draft: DraftId,
     draft: Option<Gathering>,
+    introduction: Option<Introduction>,
     /// A draft was submitted, and its fate is not known.
     submitted: Option<Submitted>,
     outputs: VecDeque<InboundOutput>,
@@ -128,6 +129,20 @@ pub struct Inbound {
 struct Submitted {
     file: Option<DraftId>,
     octets: usize,
+}
+
+/// How a client is told of.
+struct Introduction {
+    by: By,
+    trace_head: String,
+    client: String,
+}
+
+/// What that hangs on.
+struct By {
+    helo: String,
+    esmtp: bool,
+    tls: Option<postroad_smtp::TlsFacts>,
 }
 
 /// A draft whose content is coming.
@@ -162,6 +177,7 @@ impl Inbound {
             memory,
             next_draft: drafts,
             draft: None,
+            introduction: None,
             submitted: None,
             outputs: VecDeque::new(),
         };
@@ -179,6 +195,7 @@ impl Inbound {
             }
             InboundInput::Settings(settings) => {
                 let protocol = server_settings(&settings, self.starttls);
+                self.introduction = None;
                 self.settings = settings;
                 self.server.handle(now, ServerInput::Settings(protocol));
             }
@@ -340,7 +357,7 @@ impl Inbound {
             self.outputs.push_back(InboundOutput::DataDropped);
             return Err(reply);
         }
-        let trace_head = self.trace_head(&draft.transaction);
+        let (trace_head, client) = self.introduction(&draft.transaction);
         let transaction = draft.transaction;
         let settings = &self.settings;
         let recipients = transaction.recipients.into_iter().map(|accepted| {
@@ -362,10 +379,26 @@ impl Inbound {
             None => Content::Memory(Arc::new(draft.content)),
         };
         self.submitted = Some(Submitted { file: draft.spilled, octets });
-        let client = format!("{} ({})", self.client.ip(), transaction.helo);
         let draft = Draft { sender, recipients, trace_head, content, size: facts.size, client };
         self.outputs.push_back(InboundOutput::Submit(draft));
         Ok(())
+    }
+
+    /// How the client is told of, in the trace field and in the log: the same for all messages of a session, as a rule.
+    fn introduction(&mut self, transaction: &Transaction) -> (String, String) {
+        let same = |known: &&Introduction| {
+            let by = &known.by;
+            by.helo == transaction.helo && by.esmtp == transaction.esmtp && by.tls == transaction.tls
+        };
+        if let Some(known) = self.introduction.as_ref().filter(same) {
+            return (known.trace_head.clone(), known.client.clone());
+        }
+        let trace_head = self.trace_head(transaction);
+        let client = format!("{} ({})", self.client.ip(), transaction.helo);
+        let by =
+            By { helo: transaction.helo.clone(), esmtp: transaction.esmtp, tls: transaction.tls.clone() };
+        self.introduction = Some(Introduction { by, trace_head: trace_head.clone(), client: client.clone() });
+        (trace_head, client)
     }
 
     /// The trace field up to its id (RFC 5321 §4.4), with the protocol's name of RFC 3848.

@@ -471,7 +471,7 @@ impl Outbound {
         let mut steps = self.walk.steps().to_vec();
         steps.truncate(STEPS_MAX);
         Tried {
-            host: self.at.as_ref().map(ToString::to_string).unwrap_or_default(),
+            host: self.at.as_ref().map(|_| self.walk.current().to_owned()).unwrap_or_default(),
             tls: self.tls.clone(),
             plan: self.answer.as_ref().map(|answer| answer.serial),
             steps,

@@ -6,10 +6,12 @@ use postroad_engine::delivery::{Fate, Flow};
 use postroad_events::event::Event;
 use postroad_events::fact::Fact;
 use postroad_events::repeats::{Input, Repeats};
+use postroad_mail::envelope::Recipient;
 use postroad_mail::hop::NextHop;
 use postroad_mail::time::Wall;
-use postroad_spool::record::{GateKind, Message};
+use postroad_spool::record::Message;
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::io::Write;
 use std::rc::Rc;
 
@@ -34,6 +36,8 @@ pub(crate) struct Report {
     form: LogForm,
     held: RefCell<Vec<u8>>,
     flushing: Cell<bool>,
+    /// A second and its text: most lines are of the second of the line before.
+    second_now: RefCell<(i64, String)>,
     repeats: RefCell<Repeats>,
     /// Events for the event log.
     pub(crate) events: RefCell<Vec<Event>>,
@@ -46,6 +50,7 @@ impl Report {
             form,
             held: RefCell::default(),
             flushing: Cell::new(false),
+            second_now: RefCell::default(),
             repeats: RefCell::new(Repeats::new()),
             events: RefCell::default(),
         }
@@ -93,22 +98,16 @@ impl Report {
     pub(crate) fn flow(self: &Rc<Self>, flow: &Flow) {
         match flow {
             Flow::Accepted { message, client } => {
-                for recipient in 0..message.recipients.len() {
-                    let recipient = u32::try_from(recipient).unwrap_or(u32::MAX);
-                    let size = (message.size + message.trace.len() as u64).to_string();
+                let size = message.size + message.trace.len() as u64;
+                for recipient in &message.recipients {
                     self.recipient("accepted", message, recipient, &[("size", &size), ("client", client)]);
                 }
             }
             Flow::Delivered { message, recipient, host, reply } => {
-                self.recipient("delivered", message, *recipient, &[("host", host), ("reply", reply)]);
+                self.named("delivered", message, *recipient, &[("host", host), ("reply", reply)]);
             }
             Flow::Deferred { message, recipient, cause, until } => {
-                self.recipient(
-                    "deferred",
-                    message,
-                    *recipient,
-                    &[("until", &second(*until)), ("cause", cause)],
-                );
+                self.named("deferred", message, *recipient, &[("until", &second(*until)), ("cause", cause)]);
             }
             Flow::Failed { message, recipient, cause, status, fate } => {
                 let word = match fate {
@@ -117,28 +116,19 @@ impl Report {
                     Fate::Silent => "failed",
                     Fate::Deleted => "deleted",
                 };
-                self.recipient(
-                    word,
-                    message,
-                    *recipient,
-                    &[("status", &status.to_string()), ("cause", cause)],
-                );
+                self.named(word, message, *recipient, &[("status", status), ("cause", cause)]);
             }
-            Flow::HopWaits { hop, kind, cause, until, waiting } => {
+            Flow::HopWaits { hop, kind: _, cause, until, waiting } => {
                 let who = if *waiting == 1 {
                     String::from("1 recipient waits")
                 } else {
                     format!("{waiting} recipients wait")
                 };
-                let until = format!("{cause}. {who}; next try at {}", second(*until));
-                match (hop, kind) {
-                    (NextHop::Mx(domain), _) => {
-                        self.state(Fact::DomainFailed { domain: domain.clone(), cause: until });
-                    }
-                    (hop, GateKind::Dns | GateKind::Host) => {
-                        self.state(Fact::HostFailed { host: hop.to_string(), cause: until });
-                    }
-                }
+                let cause = format!("{cause}. {who}; next try at {}", second(*until));
+                self.state(match hop {
+                    NextHop::Mx(domain) => Fact::DomainFailed { domain: domain.clone(), cause },
+                    hop => Fact::HostFailed { host: hop.to_string(), cause },
+                });
             }
             Flow::HopRecovered { hop: NextHop::Mx(domain) } => {
                 self.state(Fact::DomainReached { domain: domain.clone() });
@@ -147,21 +137,45 @@ impl Report {
         }
     }
 
-    fn recipient(self: &Rc<Self>, word: &str, message: &Message, recipient: u32, fields: &[(&str, &str)]) {
-        if self.form == LogForm::Silent {
-            return;
+    fn named(
+        self: &Rc<Self>,
+        word: &str,
+        message: &Message,
+        recipient: u32,
+        fields: &[(&str, &dyn Display)],
+    ) {
+        if let Some(recipient) = message.recipients.get(recipient as usize) {
+            self.recipient(word, message, recipient, fields);
         }
-        let to = message.recipients.get(recipient as usize);
-        let to = to.map(|one| one.address.to_string()).unwrap_or_default();
+    }
+
+    /// A line about a recipient. It is written for each message that passes: nothing is formatted twice.
+    fn recipient(
+        self: &Rc<Self>,
+        word: &str,
+        message: &Message,
+        recipient: &Recipient,
+        fields: &[(&str, &dyn Display)],
+    ) {
         let at = self.clock.now().wall;
-        let line = match self.form {
-            LogForm::Human | LogForm::Silent => {
-                let mut line =
-                    format!("{} {word} {} from {} to {to}", second(at), message.id, sender(message));
-                for (name, value) in fields {
-                    line.push_str(&format!("; {name} {}", printable(value)));
+        let mut held = self.held.borrow_mut();
+        // Writing to memory does not fail.
+        let _ = match self.form {
+            LogForm::Silent => return,
+            LogForm::Human => {
+                let mut second_now = self.second_now.borrow_mut();
+                if second_now.0 != at.0.div_euclid(1000) {
+                    *second_now = (at.0.div_euclid(1000), second(at));
                 }
-                line
+                let mut line = || {
+                    let (path, to) = (&message.sender.path, &recipient.address);
+                    write!(held, "{} {word} {} from {path} to {to}", second_now.1, message.id)?;
+                    for (name, value) in fields {
+                        write!(Printable(&mut held), "; {name} {value}")?;
+                    }
+                    writeln!(held)
+                };
+                line()
             }
             LogForm::Json => {
                 let mut object = serde_json::Map::new();
@@ -169,24 +183,28 @@ impl Report {
                 object.insert(String::from("log"), word.into());
                 object.insert(String::from("id"), message.id.to_string().into());
                 object.insert(String::from("sender"), message.sender.path.to_string().into());
-                object.insert(String::from("recipient"), to.into());
+                object.insert(String::from("recipient"), recipient.address.to_string().into());
                 for (name, value) in fields {
-                    object.insert((*name).to_owned(), (*value).into());
+                    object.insert((*name).to_owned(), value.to_string().into());
                 }
-                serde_json::Value::Object(object).to_string()
+                writeln!(held, "{}", serde_json::Value::Object(object))
             }
         };
-        self.line(&line);
+        drop(held);
+        self.flush_soon();
     }
 
-    /// Writes a line soon: lines of one turn of the runtime go out in one write.
     fn line(self: &Rc<Self>, line: &str) {
         let mut held = self.held.borrow_mut();
         held.extend_from_slice(line.as_bytes());
         held.push(b'\n');
-        let full = held.len() >= HELD_MAX;
         drop(held);
-        if full {
+        self.flush_soon();
+    }
+
+    /// Lines of one turn of the runtime go out in one write.
+    fn flush_soon(self: &Rc<Self>) {
+        if self.held.borrow().len() >= HELD_MAX {
             self.flush();
         } else if !self.flushing.replace(true) {
             let report = Rc::clone(self);
@@ -213,18 +231,44 @@ impl Report {
     }
 }
 
-/// The sender as a log line has it.
-fn sender(message: &Message) -> String {
-    message.sender.path.to_string()
-}
-
 /// `2026-11-25 07:00:28Z`, as events have it.
 pub(crate) fn second(at: Wall) -> String {
     let text = at.to_string();
     format!("{}Z", text.get(..19).unwrap_or(&text).replace('T', " "))
 }
 
-/// Foreign text on one line, nothing in it a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// Takes foreign text on one line, nothing in it that a terminal would obey.
+struct Printable<'a>(&'a mut Vec<u8>);
+
+impl Write for Printable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let from = self.0.len();
+        self.0.extend_from_slice(bytes);
+        // All control characters of ASCII, and by their second octet in UTF-8 those of C1.
+        let mut before = 0;
+        for byte in self.0.iter_mut().skip(from) {
+            let control = byte.is_ascii_control() || (before == 0xC2 && (0x80..0xA0).contains(byte));
+            before = *byte;
+            if control {
+                *byte = if byte.is_ascii() { b' ' } else { 0xA0 };
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_would_obey() {
+        let mut held = Vec::new();
+        write!(Printable(&mut held), "a\r\nb\u{1b}[31mc\u{9b}d\u{e9}").unwrap();
+        assert_eq!(String::from_utf8(held).unwrap(), "a  b [31mc\u{a0}d\u{e9}");
+    }
 }

@@ -195,7 +195,7 @@ impl Service {
         let settings =
             configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
         let unavailable = |what: String| ServeError::Unavailable(what);
-        let report = Rc::new(Report::new(clock, options.log));
+        let report = Rc::new(Report::new(clock.clone(), options.log));
         let spool = dir.path.join(data::SPOOL);
         let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
         let store_options = Options { synchronous, ..Options::default() };
@@ -209,11 +209,12 @@ impl Service {
         let [Ok(seed), Ok(dns_seed)] = [data::seed(), data::seed()] else {
             return Err(unavailable(String::from("the system has no randomness to give")));
         };
-        let (store, replies) = StoreHandle::start(store, store_options, spool.clone(), events, clock)
+        let (store, replies) = StoreHandle::start(store, store_options, spool.clone(), events, clock.clone())
             .map_err(|error| unavailable(format!("the store's thread does not start: {error}")))?;
         let dns_settings = configuration::dns_settings(&settings, &settings.bindings);
         let servers = dns_settings.servers.clone();
-        let (dns, news) = DnsShell::start(dns_settings, clock, dns_seed);
+        let (dns, news) = DnsShell::start(dns_settings, clock.clone(), dns_seed);
+        let started = clock.now().wall;
         let parts = Parts {
             clock,
             settings: Arc::clone(&settings),
@@ -232,7 +233,7 @@ impl Service {
             listeners: Rc::new(Listeners::default()),
             settings,
             servers,
-            started: clock.now().wall,
+            started,
             ears: Some((replies, news)),
         })
     }

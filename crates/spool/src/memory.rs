@@ -251,6 +251,11 @@ impl Store for MemoryStore {
                     if let Some(entry) = self.remove(*id) {
                         let mut pending = pending.clone();
                         pending.sort_by_key(|one| one.recipient);
+                        for (key, due) in rules::earliest(&pending) {
+                            if let Some(row) = self.hops.get_mut(&key.to_string()) {
+                                row.due = row.due.min(due);
+                            }
+                        }
                         self.insert(*id, Entry { pending: Some(pending), ..entry });
                     }
                 }

@@ -136,7 +136,8 @@ pub enum Record {
         content: Content,
     },
     /// Exactly these recipients of the message are unsettled, each with its own due time; replaces what was kept. A fresh
-    /// message with all recipients at one hop may be divided later; one with several hops stays fresh at each of them.
+    /// message with all recipients at one hop may be divided later; one with several hops stays fresh at each of them. No hop
+    /// of them is due later than they are; a `Hop` of the same batch has the last word.
     Divide {
         /// The message; unknown ids are passed over (it was deleted by an administrator).
         id: MessageId,

@@ -1,10 +1,10 @@
 //! What both engines must agree on.
 
 use crate::StoreError;
-use crate::record::{CONTENT_IN_MEMORY_MAX, Message, Record};
+use crate::record::{CONTENT_IN_MEMORY_MAX, Message, Pending, Record};
 use postroad_mail::hop::NextHop;
 use postroad_mail::time::Wall;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whole days for which the history of a day is kept after it.
 pub(crate) const HISTORY_DAYS: i64 = 7;
@@ -17,6 +17,16 @@ pub(crate) fn history_is_old(day: i64, now: Wall) -> bool {
 /// The distinct hops of a message.
 pub(crate) fn hops(message: &Message) -> BTreeSet<&NextHop> {
     message.recipients.iter().map(|recipient| &recipient.hop).collect()
+}
+
+/// When the first of the recipients at each hop is due.
+pub(crate) fn earliest(pending: &[Pending]) -> BTreeMap<&NextHop, Wall> {
+    let mut earliest = BTreeMap::new();
+    for one in pending {
+        let due = earliest.entry(&one.hop).or_insert(one.due);
+        *due = one.due.min(*due);
+    }
+    earliest
 }
 
 /// Refuses what no queue should write, before anything of the batch is.

@@ -92,8 +92,8 @@ impl Outbound {
         }
         self.job = None;
         self.done_here += 1;
-        let remote = self.at.as_ref().map(|target| target.to_string());
-        let outcomes = results.into_iter().map(|result| outcome(result, remote.as_deref())).collect();
+        let remote = self.walk.current();
+        let outcomes = results.into_iter().map(|result| outcome(result, Some(remote))).collect();
         let report = Report { id: job.message.id, outcomes, tried: self.tried() };
         self.outputs.push_back(OutboundOutput::Report(report));
         self.walk.forget_message();

@@ -212,6 +212,11 @@ impl Walk {
         }
     }
 
+    /// The target in hand, in words.
+    pub(super) fn current(&self) -> &str {
+        &self.current
+    }
+
     pub(super) fn steps(&self) -> &[String] {
         &self.steps
     }

@@ -191,6 +191,8 @@ pub struct Queue {
     settings: Arc<Settings>,
     random: ChaCha12Rng,
     last_id: MessageId,
+    /// A second and its date: most messages are of the second of the one before.
+    date: (i64, String),
     messages: u64,
     started: bool,
     stopping: bool,
@@ -241,6 +243,7 @@ impl Queue {
             settings,
             random: ChaCha12Rng::from_seed(seed),
             last_id: MessageId::default(),
+            date: (i64::MIN, String::new()),
             messages: 0,
             started: false,
             stopping: false,
@@ -361,7 +364,11 @@ impl Queue {
     fn message_of(&mut self, now: Now, draft: Draft) -> (Arc<Message>, Content) {
         self.last_id = self.last_id.next(now.wall);
         let id = self.last_id;
-        let trace = format!("{} id {id};\r\n\t{}\r\n", draft.trace_head, now.wall.rfc5322());
+        let second = now.wall.0.div_euclid(1000);
+        if self.date.0 != second {
+            self.date = (second, now.wall.rfc5322());
+        }
+        let trace = format!("{} id {id};\r\n\t{}\r\n", draft.trace_head, self.date.1);
         let Draft { sender, recipients, content, size, .. } = draft;
         (Arc::new(Message { id, sender, recipients, trace, size }), content)
     }

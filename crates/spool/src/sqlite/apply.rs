@@ -3,7 +3,7 @@
 use super::SqliteStore;
 use super::contents::{IN_ROW, Placed};
 use super::fault::{Result, damaged};
-use super::rows::{hop_row_of_row, hops_of_envelope, id_to_row, state_to_row};
+use super::rows::{HOP_END, hop_row_of_row, hops_to_row, id_to_row, state_to_row};
 use crate::record::{Committed, HopRow, HopState, Message, Pending, Record};
 use crate::rules;
 use postroad_mail::hop::NextHop;
@@ -53,15 +53,16 @@ impl SqliteStore {
         let envelope =
             serde_json::to_vec(message).map_err(|error| damaged(&format!("an envelope: {error}")))?;
         let size = i64::try_from(message.size).unwrap_or(i64::MAX);
+        let hops = hops_to_row(message);
         let content = placed.in_row.as_ref().map(|octets| octets.as_slice());
         self.db
             .prepare_cached(
-                "INSERT INTO message(id, size, segment, offset, envelope, content) VALUES(?, ?, ?, ?, ?, ?)",
+                "INSERT INTO message(id, size, segment, offset, hops, envelope, content) VALUES(?, ?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![id, size, placed.segment, placed.offset, envelope, content])?;
+            .execute(params![id, size, placed.segment, placed.offset, hops, envelope, content])?;
         let mut fresh = self.db.prepare_cached("INSERT INTO fresh(hop, id) VALUES(?, ?)")?;
-        for hop in rules::hops(message) {
-            fresh.execute(params![hop.to_string(), id])?;
+        for hop in hops.split(HOP_END) {
+            fresh.execute(params![hop, id])?;
         }
         self.counters.messages += 1;
         self.counters.last_id = self.counters.last_id.max(id);
@@ -69,10 +70,10 @@ impl SqliteStore {
     }
 
     /// Removes what says where the message waits.
-    fn release(&self, id: i64, envelope: &[u8]) -> Result<()> {
+    fn release(&self, id: i64, hops: &str) -> Result<()> {
         let mut fresh = self.db.prepare_cached("DELETE FROM fresh WHERE hop = ? AND id = ?")?;
         let mut was_fresh = 0;
-        for hop in hops_of_envelope(id, envelope)? {
+        for hop in hops.split(HOP_END) {
             was_fresh += fresh.execute(params![hop, id])?;
         }
         if was_fresh == 0 {
@@ -82,10 +83,10 @@ impl SqliteStore {
     }
 
     fn divide(&self, id: i64, pending: &[Pending]) -> Result<()> {
-        let mut message = self.db.prepare_cached("SELECT envelope FROM message WHERE id = ?")?;
+        let mut message = self.db.prepare_cached("SELECT hops FROM message WHERE id = ?")?;
         let mut rows = message.query([id])?;
         let Some(row) = rows.next()? else { return Ok(()) };
-        self.release(id, row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        self.release(id, row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
         let mut insert = self.db.prepare_cached(
             "INSERT INTO pending(message, recipient, hop, due, attempts, cause) VALUES(?, ?, ?, ?, ?, ?)",
         )?;
@@ -93,16 +94,20 @@ impl SqliteStore {
             let hop = one.hop.to_string();
             insert.execute(params![id, one.recipient, hop, one.due.0, one.attempts, one.cause])?;
         }
+        let mut hasten = self.db.prepare_cached("UPDATE hop SET due = ?1 WHERE key = ?2 AND due > ?1")?;
+        for (hop, due) in rules::earliest(pending) {
+            hasten.execute(params![due.0, hop.to_string()])?;
+        }
         Ok(())
     }
 
     fn settle(&mut self, message: MessageId) -> Result<()> {
         let id = id_to_row(message);
-        let mut select = self.db.prepare_cached("SELECT segment, envelope FROM message WHERE id = ?")?;
+        let mut select = self.db.prepare_cached("SELECT segment, hops FROM message WHERE id = ?")?;
         let mut rows = select.query([id])?;
         let Some(row) = rows.next()? else { return Ok(()) };
         let segment: i64 = row.get(0)?;
-        self.release(id, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        self.release(id, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
         drop(rows);
         self.db.prepare_cached("DELETE FROM message WHERE id = ?")?.execute([id])?;
         self.counters.messages -= 1;

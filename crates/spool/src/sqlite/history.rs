@@ -23,19 +23,28 @@ pub(super) struct History {
     rows_max: i64,
 }
 
-#[derive(Clone, Copy)]
 struct Part {
     day: i64,
     first_entry: i64,
     number: i64,
+    /// The statement that appends to it.
+    insert: String,
+}
+
+impl Part {
+    fn new(day: i64, first_entry: i64, number: i64) -> Self {
+        let insert = format!(
+            "INSERT INTO history_{number}(hop, entry, about, at, name, body) VALUES(?, ?, ?, ?, ?, ?)"
+        );
+        Self { day, first_entry, number, insert }
+    }
 }
 
 impl History {
     pub(super) fn read(db: &Connection, rows_max: i64) -> Result<Self> {
         let mut select =
             db.prepare("SELECT day, first_entry, part FROM history ORDER BY day, first_entry")?;
-        let part =
-            |row: &Row<'_>| Ok(Part { day: row.get(0)?, first_entry: row.get(1)?, number: row.get(2)? });
+        let part = |row: &Row<'_>| Ok(Part::new(row.get(0)?, row.get(1)?, row.get(2)?));
         let parts = select.query_map([], part)?.collect::<rusqlite::Result<_>>()?;
         Ok(Self { parts, rows_max })
     }
@@ -47,22 +56,29 @@ impl History {
         entry: &JournalEntry,
     ) -> Result<()> {
         let day = entry.at.day();
-        let number = match self.parts.iter().rev().find(|part| part.day == day) {
-            Some(part) if *next_entry - part.first_entry < self.rows_max => part.number,
+        let usable = |part: &Part| part.day == day && *next_entry - part.first_entry < self.rows_max;
+        let place = match self.parts.iter().rposition(|part| part.day == day) {
+            Some(place) if self.parts.get(place).is_some_and(usable) => place,
             _ => self.begin_part(db, day, *next_entry)?,
         };
+        let Some(part) = self.parts.get(place) else { return Ok(()) };
         let name = entry.hop.to_string();
         let hop = hop_number(&name);
         let about = entry.message.map_or(hop, id_to_row);
-        db.prepare_cached(&format!(
-            "INSERT INTO history_{number}(hop, entry, about, at, name, body) VALUES(?, ?, ?, ?, ?, ?)"
-        ))?
-        .execute(params![hop, *next_entry, about, entry.at.0, name, entry.body])?;
+        db.prepare_cached(&part.insert)?.execute(params![
+            hop,
+            *next_entry,
+            about,
+            entry.at.0,
+            name,
+            entry.body
+        ])?;
         *next_entry += 1;
         Ok(())
     }
 
-    fn begin_part(&mut self, db: &Connection, day: i64, first_entry: i64) -> Result<i64> {
+    /// Makes a table; where it stands among the parts.
+    fn begin_part(&mut self, db: &Connection, day: i64, first_entry: i64) -> Result<usize> {
         let number = self.parts.iter().map(|part| part.number).max().unwrap_or(0) + 1;
         db.execute_batch(&format!(
             "CREATE TABLE history_{number}(
@@ -75,8 +91,8 @@ impl History {
             [number, day, first_entry],
         )?;
         let place = self.parts.partition_point(|part| (part.day, part.first_entry) < (day, first_entry));
-        self.parts.insert(place, Part { day, first_entry, number });
-        Ok(number)
+        self.parts.insert(place, Part::new(day, first_entry, number));
+        Ok(place)
     }
 
     /// Drops one table that is old, or the oldest where there are too many.

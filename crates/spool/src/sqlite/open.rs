@@ -22,7 +22,7 @@ const VERSION: i64 = 1;
 const TABLES: &str = "
 CREATE TABLE message(
     id INTEGER PRIMARY KEY, size INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
-    envelope BLOB NOT NULL, content BLOB);
+    hops TEXT NOT NULL, envelope BLOB NOT NULL, content BLOB);
 CREATE TABLE fresh(hop TEXT, id INTEGER, PRIMARY KEY(hop, id)) WITHOUT ROWID;
 CREATE TABLE pending(
     message INTEGER, recipient INTEGER, hop TEXT NOT NULL, due INTEGER NOT NULL, attempts INTEGER NOT NULL,

@@ -2,13 +2,11 @@
 
 use super::fault::{Result, damaged};
 use crate::record::{HopRow, HopState, Message, Pending};
+use crate::rules;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
 use rusqlite::{Connection, Row};
-use serde::Deserialize;
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 /// The one row of `counter`, which this instance alone writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,20 +54,20 @@ pub(super) fn envelope_of_row(id: i64, envelope: &[u8]) -> Result<Message> {
     serde_json::from_slice(envelope).map_err(|error| unreadable(id, &error))
 }
 
-/// The keys of the distinct hops in a stored envelope, without reading the rest of it.
-pub(super) fn hops_of_envelope(id: i64, envelope: &[u8]) -> Result<BTreeSet<Cow<'_, str>>> {
-    #[derive(Deserialize)]
-    struct Hops<'a> {
-        #[serde(borrow)]
-        recipients: Vec<Hop<'a>>,
+/// Stands between the keys of hops in a row; no key has one.
+pub(super) const HOP_END: char = '\n';
+
+/// The keys of a message's distinct hops. They stand in the row beside the envelope: a message that is settled is not to be
+/// parsed for them (measured: a sixth of the store's work for a message).
+pub(super) fn hops_to_row(message: &Message) -> String {
+    let mut keys = String::new();
+    for hop in rules::hops(message) {
+        if !keys.is_empty() {
+            keys.push(HOP_END);
+        }
+        keys.push_str(&hop.to_string());
     }
-    #[derive(Deserialize)]
-    struct Hop<'a> {
-        #[serde(borrow)]
-        hop: Cow<'a, str>,
-    }
-    let hops: Hops<'_> = serde_json::from_slice(envelope).map_err(|error| unreadable(id, &error))?;
-    Ok(hops.recipients.into_iter().map(|recipient| recipient.hop).collect())
+    keys
 }
 
 fn unreadable(id: i64, error: &serde_json::Error) -> super::fault::Fault {
