@@ -4,12 +4,13 @@ use crate::domain::{Domain, Host, serde_as_text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A mailbox `local@host`. The local part keeps its case and, where it needs them, its quotes (RFC 5321 §2.4): it is at
 /// most 64 octets of printable ASCII, either a dot-string or a quoted string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    local: Box<str>,
+    local: Arc<str>,
     host: Host,
 }
 

@@ -4,11 +4,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A fully qualified domain name in A-labels: lower case, no trailing dot, 1 to 253 octets, labels of 1 to 63 octets of
 /// letters, digits, hyphens and underscores, no hyphen at a label's ends (RFC 5321 §4.1.2; underscores exist in practice).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Domain(Box<str>);
+pub struct Domain(Arc<str>);
 
 /// The text is not a domain name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

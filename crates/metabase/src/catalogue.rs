@@ -207,7 +207,8 @@ pub(crate) static CATALOGUE: &[Property] = &[
     Property {
         user_type: UserType::File,
         unit: "messages",
-        fresh: Default::Number(20),
+        // The console's number was 20, when a connection was cheap to make: it had no TLS.
+        fresh: Default::Number(100),
         absent: Some(Default::Number(0)),
         doc: "Messages sent over one outbound connection; 0 is no limit.",
         ..number("MaxBatchedMessages", 36871, (0, u32::MAX), |draft, _, value| {

@@ -33,7 +33,7 @@ fn a_fresh_install_is_safe() {
     assert_eq!(fresh.relay, networks(&["127.0.0.0/8", "::1/128"]));
     assert_eq!((fresh.fqdn.as_str(), fresh.default_domain.as_str()), ("localhost", "localhost"));
     assert_eq!((fresh.size_max, fresh.recipients_max, fresh.connections_max), (36_700_160, 100, 1000));
-    assert_eq!((fresh.hop_count, fresh.remote_port, fresh.batch_max), (100, 25, 20));
+    assert_eq!((fresh.hop_count, fresh.remote_port, fresh.batch_max), (100, 25, 100));
     assert_eq!((fresh.out_connections_max, fresh.out_connections_per_domain_max), (1000, 100));
     assert_eq!(
         (fresh.connection_timeout, fresh.expire),
