@@ -20,7 +20,7 @@ pub(crate) fn hops(message: &Message) -> BTreeSet<&NextHop> {
 }
 
 /// When the first of the recipients at each hop is due.
-pub(crate) fn earliest(pending: &[Pending]) -> BTreeMap<&NextHop, Wall> {
+pub(crate) fn earliest<'a>(pending: impl IntoIterator<Item = &'a Pending>) -> BTreeMap<&'a NextHop, Wall> {
     let mut earliest = BTreeMap::new();
     for one in pending {
         let due = earliest.entry(&one.hop).or_insert(one.due);

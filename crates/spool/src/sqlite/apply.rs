@@ -7,9 +7,8 @@ use super::rows::{HOP_END, hop_row_of_row, hops_to_row, id_to_row, state_to_row}
 use crate::record::{Committed, HopRow, HopState, Message, Pending, Record};
 use crate::rules;
 use postroad_mail::hop::NextHop;
-use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 impl SqliteStore {
@@ -19,14 +18,29 @@ impl SqliteStore {
         let before = self.counters;
         self.execute("BEGIN")?;
         let mut hops = Vec::new();
+        let mut hands = Hands::of(&self.db)?;
+        let mut divided = Vec::new();
         for record in batch {
             match record {
                 Record::Accept { message, .. } => {
                     let placed = placed.next().ok_or_else(|| damaged("a content was not placed"))?;
-                    self.accept(message, &placed)?;
+                    hands.accept(message, &placed)?;
+                    self.counters.messages += 1;
+                    self.counters.last_id = self.counters.last_id.max(id_to_row(message.id));
                 }
-                Record::Divide { id, pending } => self.divide(id_to_row(*id), pending)?,
-                Record::Settle { id } => self.settle(*id)?,
+                Record::Divide { id, pending } => {
+                    if hands.divide(id_to_row(*id), pending)? {
+                        divided.extend(pending);
+                    }
+                }
+                Record::Settle { id } => {
+                    if let Some(segment) = hands.settle(id_to_row(*id))? {
+                        self.counters.messages -= 1;
+                        if segment != IN_ROW {
+                            self.contents.settle(*id, segment);
+                        }
+                    }
+                }
                 Record::Waiting { hop, delta } => hops.extend(self.wait(hop, *delta)?),
                 Record::Journal(entry) => {
                     self.history.append(&self.db, &mut self.counters.next_entry, entry)?
@@ -34,6 +48,8 @@ impl SqliteStore {
                 Record::Hop { .. } => {}
             }
         }
+        drop(hands);
+        self.hasten(divided, &mut hops)?;
         self.set_states(batch, &mut hops)?;
         self.contents.count(&self.db)?;
         if self.counters != before {
@@ -46,75 +62,6 @@ impl SqliteStore {
 
     fn execute(&self, sql: &str) -> Result<usize> {
         Ok(self.db.prepare_cached(sql)?.execute([])?)
-    }
-
-    fn accept(&mut self, message: &Message, placed: &Placed) -> Result<()> {
-        let id = id_to_row(message.id);
-        let envelope =
-            serde_json::to_vec(message).map_err(|error| damaged(&format!("an envelope: {error}")))?;
-        let size = i64::try_from(message.size).unwrap_or(i64::MAX);
-        let hops = hops_to_row(message);
-        let content = placed.in_row.as_ref().map(|octets| octets.as_slice());
-        self.db
-            .prepare_cached(
-                "INSERT INTO message(id, size, segment, offset, hops, envelope, content) VALUES(?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![id, size, placed.segment, placed.offset, hops, envelope, content])?;
-        let mut fresh = self.db.prepare_cached("INSERT INTO fresh(hop, id) VALUES(?, ?)")?;
-        for hop in hops.split(HOP_END) {
-            fresh.execute(params![hop, id])?;
-        }
-        self.counters.messages += 1;
-        self.counters.last_id = self.counters.last_id.max(id);
-        Ok(())
-    }
-
-    /// Removes what says where the message waits.
-    fn release(&self, id: i64, hops: &str) -> Result<()> {
-        let mut fresh = self.db.prepare_cached("DELETE FROM fresh WHERE hop = ? AND id = ?")?;
-        let mut was_fresh = 0;
-        for hop in hops.split(HOP_END) {
-            was_fresh += fresh.execute(params![hop, id])?;
-        }
-        if was_fresh == 0 {
-            self.db.prepare_cached("DELETE FROM pending WHERE message = ?")?.execute([id])?;
-        }
-        Ok(())
-    }
-
-    fn divide(&self, id: i64, pending: &[Pending]) -> Result<()> {
-        let mut message = self.db.prepare_cached("SELECT hops FROM message WHERE id = ?")?;
-        let mut rows = message.query([id])?;
-        let Some(row) = rows.next()? else { return Ok(()) };
-        self.release(id, row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO pending(message, recipient, hop, due, attempts, cause) VALUES(?, ?, ?, ?, ?, ?)",
-        )?;
-        for one in pending {
-            let hop = one.hop.to_string();
-            insert.execute(params![id, one.recipient, hop, one.due.0, one.attempts, one.cause])?;
-        }
-        let mut hasten = self.db.prepare_cached("UPDATE hop SET due = ?1 WHERE key = ?2 AND due > ?1")?;
-        for (hop, due) in rules::earliest(pending) {
-            hasten.execute(params![due.0, hop.to_string()])?;
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, message: MessageId) -> Result<()> {
-        let id = id_to_row(message);
-        let mut select = self.db.prepare_cached("SELECT segment, hops FROM message WHERE id = ?")?;
-        let mut rows = select.query([id])?;
-        let Some(row) = rows.next()? else { return Ok(()) };
-        let segment: i64 = row.get(0)?;
-        self.release(id, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
-        drop(rows);
-        self.db.prepare_cached("DELETE FROM message WHERE id = ?")?.execute([id])?;
-        self.counters.messages -= 1;
-        if segment != IN_ROW {
-            self.contents.settle(message, segment);
-        }
-        Ok(())
     }
 
     /// Adds to the hop's count. The row, if there was one and still is.
@@ -143,6 +90,22 @@ impl SqliteStore {
         Ok(Some(row))
     }
 
+    /// No hop is due later than the recipients that wait there.
+    fn hasten(&self, pending: Vec<&Pending>, hops: &mut [HopRow]) -> Result<()> {
+        let earliest = rules::earliest(pending);
+        if earliest.is_empty() {
+            return Ok(());
+        }
+        let mut hasten = self.db.prepare_cached("UPDATE hop SET due = ?1 WHERE key = ?2 AND due > ?1")?;
+        for (hop, due) in &earliest {
+            hasten.execute(params![due.0, hop.to_string()])?;
+        }
+        for row in hops {
+            row.due = earliest.get(&row.hop).map_or(row.due, |due| row.due.min(*due));
+        }
+        Ok(())
+    }
+
     /// The `Hop` records, which hold for the rows as the batch's `Waiting` left them.
     fn set_states(&self, batch: &[Record], hops: &mut [HopRow]) -> Result<()> {
         let mut told = BTreeMap::new();
@@ -166,5 +129,85 @@ impl SqliteStore {
             .prepare_cached("UPDATE hop SET due = ?, dns = ?, state = ? WHERE key = ?")?
             .execute(params![due.0, state.waits_for_dns(), state_to_row(state)?, hop.to_string()])?;
         Ok(())
+    }
+}
+
+/// The statements that run for each message, taken once a batch: to look one up costs about as much as to run it.
+struct Hands<'db> {
+    db: &'db Connection,
+    insert: CachedStatement<'db>,
+    find: CachedStatement<'db>,
+    delete: CachedStatement<'db>,
+    fresh: CachedStatement<'db>,
+    not_fresh: CachedStatement<'db>,
+    not_pending: CachedStatement<'db>,
+}
+
+impl<'db> Hands<'db> {
+    fn of(db: &'db Connection) -> Result<Self> {
+        Ok(Self {
+            db,
+            insert: db.prepare_cached(
+                "INSERT INTO message(id, size, segment, offset, hops, envelope, content) VALUES(?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            find: db.prepare_cached("SELECT segment, hops FROM message WHERE id = ?")?,
+            delete: db.prepare_cached("DELETE FROM message WHERE id = ?")?,
+            fresh: db.prepare_cached("INSERT INTO fresh(hop, id) VALUES(?, ?)")?,
+            not_fresh: db.prepare_cached("DELETE FROM fresh WHERE hop = ? AND id = ?")?,
+            not_pending: db.prepare_cached("DELETE FROM pending WHERE message = ?")?,
+        })
+    }
+
+    fn accept(&mut self, message: &Message, placed: &Placed) -> Result<()> {
+        let id = id_to_row(message.id);
+        let envelope =
+            serde_json::to_vec(message).map_err(|error| damaged(&format!("an envelope: {error}")))?;
+        let size = i64::try_from(message.size).unwrap_or(i64::MAX);
+        let hops = hops_to_row(message);
+        let content = placed.in_row.as_ref().map(|octets| octets.as_slice());
+        self.insert.execute(params![id, size, placed.segment, placed.offset, hops, envelope, content])?;
+        for hop in hops.split(HOP_END) {
+            self.fresh.execute(params![hop, id])?;
+        }
+        Ok(())
+    }
+
+    /// Removes what says where a message waits. Where its content is; `None` when there is no such message.
+    fn release(&mut self, id: i64) -> Result<Option<i64>> {
+        let mut rows = self.find.query([id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let segment = row.get(0)?;
+        let mut was_fresh = 0;
+        for hop in row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?.split(HOP_END) {
+            was_fresh += self.not_fresh.execute(params![hop, id])?;
+        }
+        if was_fresh == 0 {
+            self.not_pending.execute([id])?;
+        }
+        Ok(Some(segment))
+    }
+
+    /// Whether there is such a message.
+    fn divide(&mut self, id: i64, pending: &[Pending]) -> Result<bool> {
+        if self.release(id)?.is_none() {
+            return Ok(false);
+        }
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO pending(message, recipient, hop, due, attempts, cause) VALUES(?, ?, ?, ?, ?, ?)",
+        )?;
+        for one in pending {
+            let hop = one.hop.to_string();
+            insert.execute(params![id, one.recipient, hop, one.due.0, one.attempts, one.cause])?;
+        }
+        Ok(true)
+    }
+
+    /// As `release`, and the message with it.
+    fn settle(&mut self, id: i64) -> Result<Option<i64>> {
+        let segment = self.release(id)?;
+        if segment.is_some() {
+            self.delete.execute([id])?;
+        }
+        Ok(segment)
     }
 }
