@@ -66,6 +66,9 @@ impl Queue {
         const LIMIT: usize = 50;
         let Some(oldest) = now.wall.0.checked_sub(self.settings.expire.as_millis() as i64) else { return };
         let before = MessageId::first_at(Wall(oldest));
+        if let Some(hop) = self.hops.get_mut(key) {
+            hop.expiring = true;
+        }
         self.ask(
             Load::Old { hop: key.clone(), before, after, limit: LIMIT },
             Pursuit::Old { hop: key.clone(), limit: LIMIT },

@@ -57,6 +57,8 @@ pub(super) struct Hop {
     /// Not asked before.
     earliest_at: Mono,
     pub(super) loading: bool,
+    /// Its old messages are being looked through: how long they waited for DNS is known while it is held.
+    pub(super) expiring: bool,
     /// The page on its way was asked for before a gate closed: where to read on from was forgotten since.
     pub(super) stale: bool,
     /// Messages ready or in flight here.
@@ -356,7 +358,7 @@ impl Queue {
             .iter()
             .filter(|(key, hop)| {
                 let idle = hop.taken == 0 && hop.connections.is_empty() && !hop.loading;
-                idle && hop.due(now) > now.wall + HORIZON * 2 && !self.batch.is_dirty(key)
+                idle && !hop.expiring && hop.due(now) > now.wall + HORIZON * 2 && !self.batch.is_dirty(key)
             })
             .map(|(key, _)| key.clone())
             .collect();

@@ -82,6 +82,9 @@ impl Queue {
                 }
             }
             (Pursuit::Old { hop, limit }, Loaded::Messages(page)) => {
+                // Of a hop that was let go nothing is known: the next failure there looks again.
+                let Some(held) = self.hops.get_mut(&hop) else { return };
+                held.expiring = false;
                 for stored in &page {
                     self.expire_one(now, &hop, stored);
                 }

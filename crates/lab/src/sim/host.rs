@@ -131,7 +131,7 @@ pub(super) enum Act {
     },
     /// A 5yz that ends recipients: these, or all of the message when there is none.
     Refused(Option<String>),
-    /// EHLO was answered without 8BITMIME.
+    /// EHLO was answered without 8BITMIME, or HELO was.
     SevenBitOnly,
     Close,
 }
@@ -178,6 +178,11 @@ impl Session {
             _ => acts.push(Act::Say(String::from("220-welcome\r\n220 host ESMTP"))),
         }
         session
+    }
+
+    /// Nothing more goes wrong, but what cannot be undone.
+    pub(super) fn heal(&mut self) {
+        self.fault = None;
     }
 
     /// The caller begins a handshake: whether it succeeds; none: it hangs.
@@ -239,7 +244,10 @@ impl Session {
         match verb.as_str() {
             "EHLO" => self.ehlo(acts),
             "HELO" if self.fault == Some(Fault::HelloRefused) => self.say("550 5.7.1 Go away", acts),
-            "HELO" => self.say("250 host", acts),
+            "HELO" => {
+                acts.push(Act::SevenBitOnly);
+                self.say("250 host", acts);
+            }
             "STARTTLS" if self.fault == Some(Fault::TlsRefused) => self.say("454 4.7.0 No TLS now", acts),
             "STARTTLS" => {
                 self.say("220 2.0.0 Go ahead", acts);
@@ -262,10 +270,7 @@ impl Session {
 
     fn ehlo(&mut self, acts: &mut Vec<Act>) {
         match self.fault {
-            Some(Fault::EhloUnknown) => {
-                acts.push(Act::SevenBitOnly);
-                return self.say("502 5.5.1 Unknown", acts);
-            }
+            Some(Fault::EhloUnknown) => return self.say("502 5.5.1 Unknown", acts),
             Some(Fault::HelloRefused) => return self.say("550 5.7.1 Go away", acts),
             _ => {}
         }

@@ -101,8 +101,11 @@ impl Ledger {
         for (hop, spans) in &mut self.dns_waits {
             let row = store.load(&Load::Hop(hop.clone()));
             let Ok(Loaded::Hops(rows)) = row else { continue };
-            let since = rows.first().and_then(|row| row.state.gate.as_ref()).map(|gate| gate.since);
-            spans.retain(|(start, end)| end.is_some() || since == Some(*start));
+            let state = rows.into_iter().next().map(|row| row.state).unwrap_or_default();
+            let gate = state.gate.as_ref().map(|gate| gate.since);
+            let written =
+                |start: &Wall| state.dns_waits.iter().any(|span| span.0 <= *start && *start < span.1);
+            spans.retain(|(start, _)| gate == Some(*start) || written(start));
         }
     }
 

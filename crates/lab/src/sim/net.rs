@@ -79,6 +79,9 @@ pub(super) struct Net {
     count: u64,
 }
 
+/// The longest that a piece is on its way over a good connection, microseconds.
+pub(super) const DELAY_MAX: u64 = 50_000;
+
 /// What a connection is drawn to be like.
 pub(super) struct Quality {
     pub(super) breaks_after: Option<u64>,
@@ -183,6 +186,14 @@ impl Net {
 
     pub(super) fn is_open(&self, no: ConnNo, side: Side) -> bool {
         self.conns.get(&no).is_some_and(|conn| conn.open[side] && !conn.broken)
+    }
+
+    /// Nothing more breaks or is slow.
+    pub(super) fn heal(&mut self) {
+        for conn in self.conns.values_mut() {
+            conn.breaks_after = None;
+            conn.delay_max = DELAY_MAX;
+        }
     }
 
     /// Forgets connections of which both ends are gone.

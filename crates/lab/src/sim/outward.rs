@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// The host's end of a connection.
 pub(super) struct HostEnd {
     ip: IpAddr,
-    session: Session,
+    pub(super) session: Session,
     /// When what it has said so far is out.
     busy_until: Mono,
 }
@@ -197,28 +197,52 @@ impl World {
         self.note(format_args!("attempt {} connects to {address}", id.0));
         let host = self.hosts.get(&address.ip()).filter(|_| address.port() == 25);
         let fault = host.and_then(|host| host.fault(&mut self.dice));
-        let refused = Err(String::from("connection refused"));
         let result = match (host, fault) {
-            (None, _) | (_, Some(Fault::ConnectionRefused)) => refused,
             (_, Some(Fault::Filtered)) => return,
-            (Some(host), fault) => {
-                let mut acts = Vec::new();
-                let session = Session::new(host, fault, cast::OUR_NAME, &mut acts);
-                let quality = self.quality();
-                let conn = self.net.make(Party::Attempt(id), Party::Host(address.ip()), &quality);
-                let end = HostEnd { ip: address.ip(), session, busy_until: self.now.mono };
-                self.host_ends.insert(conn, end);
-                if fault == Some(Fault::GreetsAsUs)
-                    && let Some(hop) = self.hop_of(id)
-                {
-                    self.ledger.greets_as_us(&hop);
-                }
-                self.note(format_args!("host {} has fault {fault:?}", address.ip()));
-                self.host_acts(conn, acts).map(|()| conn).map_err(|Broken(_, what)| what)
-            }
+            (None, _) | (_, Some(Fault::ConnectionRefused)) => Err(String::from("connection refused")),
+            (Some(_), fault) => Ok((address.ip(), fault)),
         };
         let at = self.now.mono + self.dice.micros(100, 50_000);
         self.agenda.put(at, Event::Dialled { boot, attempt: id, dial, result });
+    }
+
+    /// A connection is made, or is not; the attempt may want it no more.
+    pub(super) fn dialled(
+        &mut self,
+        boot: u64,
+        id: AttemptId,
+        dial: u64,
+        result: Result<(IpAddr, Option<Fault>), String>,
+    ) -> Result<(), Broken> {
+        let quality = self.quality();
+        let Some(process) = self.process.as_mut().filter(|process| process.boot == boot) else {
+            return Ok(());
+        };
+        let Some(attempt) = process.attempts.get_mut(&id).filter(|attempt| attempt.dial == dial) else {
+            return Ok(());
+        };
+        attempt.dial = 0;
+        let (ip, fault) = match result {
+            Ok(found) => found,
+            Err(cause) => {
+                process.tell_attempt(id, OutboundInput::ConnectFailed(cause));
+                return Ok(());
+            }
+        };
+        let conn = self.net.make(Party::Attempt(id), Party::Host(ip), &quality);
+        attempt.conn = Some(conn);
+        process.tell_attempt(id, OutboundInput::Connected);
+        let Some(host) = self.hosts.get(&ip) else { return Ok(()) };
+        let mut acts = Vec::new();
+        let session = Session::new(host, fault, cast::OUR_NAME, &mut acts);
+        self.host_ends.insert(conn, HostEnd { ip, session, busy_until: self.now.mono });
+        if fault == Some(Fault::GreetsAsUs)
+            && let Some(hop) = self.hop_of(id)
+        {
+            self.ledger.greets_as_us(&hop);
+        }
+        self.note(format_args!("host {ip} has fault {fault:?}"));
+        self.host_acts(conn, acts)
     }
 
     fn hop_of(&self, id: AttemptId) -> Option<NextHop> {
@@ -226,31 +250,6 @@ impl World {
         let job = attempt.job.as_ref()?;
         let first = *job.recipients.first()?;
         job.message.recipients.get(first as usize).map(|one| one.hop.clone())
-    }
-
-    pub(super) fn dialled(
-        &mut self,
-        boot: u64,
-        id: AttemptId,
-        dial: u64,
-        result: Result<ConnNo, String>,
-    ) -> Result<(), Broken> {
-        let process = self.process.as_mut().filter(|process| process.boot == boot);
-        let wanted = process.and_then(|process| {
-            let attempt = process.attempts.get_mut(&id).filter(|attempt| attempt.dial == dial)?;
-            attempt.dial = 0;
-            attempt.conn = result.as_ref().ok().copied();
-            let input = match &result {
-                Ok(_) => OutboundInput::Connected,
-                Err(cause) => OutboundInput::ConnectFailed(cause.clone()),
-            };
-            process.tell_attempt(id, input);
-            Some(())
-        });
-        if let (None, Ok(conn)) = (wanted, result) {
-            self.close(conn, 0);
-        }
-        Ok(())
     }
 
     /// Something came over an attempt's connection.
@@ -261,14 +260,6 @@ impl World {
         segment: Segment,
     ) -> Result<(), Broken> {
         let Some(process) = &mut self.process else { return Ok(()) };
-        // Octets that come before the shell has heard that the connection is made wait in the socket.
-        let early =
-            process.attempts.get(&id).is_some_and(|attempt| attempt.conn.is_none() && attempt.dial != 0);
-        if early {
-            let at = self.now.mono + std::time::Duration::from_millis(1);
-            self.agenda.put(at, Event::Arrives { conn: no, to: 0, segment });
-            return Ok(());
-        }
         if process.attempts.get(&id).is_none_or(|attempt| attempt.conn != Some(no)) {
             return Ok(());
         }

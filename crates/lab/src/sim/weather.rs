@@ -179,6 +179,8 @@ impl World {
         self.healed_at = self.now.mono;
         self.servers.iter_mut().for_each(|(_, server)| server.heal());
         self.hosts.values_mut().for_each(Host::heal);
+        self.host_ends.values_mut().for_each(|end| end.session.heal());
+        self.net.heal();
         self.disk.heal();
         if self.process.is_none() {
             self.agenda.put(self.now.mono, Event::Boot);

@@ -4,10 +4,10 @@ use super::agenda::Agenda;
 use super::client::Client;
 use super::dice::Dice;
 use super::disk::{Disk, Done};
-use super::host::Host;
+use super::host::{Fault, Host};
 use super::ledger::{Ledger, Scene};
 use super::names::NameServer;
-use super::net::{ConnNo, Net, Party, Quality, Road, Segment, Side};
+use super::net::{ConnNo, DELAY_MAX, Net, Party, Quality, Road, Segment, Side};
 use super::outward::HostEnd;
 use super::process::{Process, Todo};
 use super::trace::Trace;
@@ -48,7 +48,7 @@ pub(super) enum Event {
         boot: u64,
         attempt: AttemptId,
         dial: u64,
-        result: Result<ConnNo, String>,
+        result: Result<(IpAddr, Option<Fault>), String>,
     },
     HostSays {
         conn: ConnNo,
@@ -375,7 +375,7 @@ impl World {
         let breaks = !self.healed && self.dice.chance(60);
         let breaks_after = breaks.then(|| self.dice.between(1, 30));
         let slow = !self.healed && self.dice.chance(50);
-        Quality { breaks_after, delay_max: if slow { 20_000_000 } else { 50_000 } }
+        Quality { breaks_after, delay_max: if slow { 20_000_000 } else { DELAY_MAX } }
     }
 
     /// Whether the healed world has come to rest, with nothing left over.
