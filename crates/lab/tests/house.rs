@@ -187,3 +187,21 @@ fn names(line: &str, name: &str) -> bool {
 fn at(file: &str, number: usize, what: &str) -> String {
     format!("{file}:{number}: {what}")
 }
+
+/// What `deny.toml` bans is not built, whatever the lock file names for other features and platforms.
+#[test]
+fn no_banned_crate_is_built() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo"));
+    let tree = std::process::Command::new(cargo)
+        .args(["tree", "--locked", "--workspace", "--edges", "normal,build", "--prefix", "none"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let built = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    assert!(built("rustls") && built("aws-lc-rs"), "the tree is read");
+    for banned in ["ring", "openssl-sys", "native-tls"] {
+        assert!(!built(banned), "{banned} is built");
+    }
+}
