@@ -16,6 +16,9 @@ const TEND_IDLE: Duration = Duration::from_secs(1);
 /// How long it waits before it opens a store that failed.
 const REOPEN_WAIT: Duration = Duration::from_millis(500);
 
+/// Events that wait for room on the disk; the oldest go beyond it. They were told on stderr.
+const UNWRITTEN_MAX: usize = 1000;
+
 /// What the thread is asked. Bounded by who asks: one commit is under way at most, and each hop, face and delivery waits
 /// for its answer before it asks again.
 pub(crate) enum StoreJob {
@@ -53,7 +56,8 @@ impl StoreHandle {
     ) -> std::io::Result<(Self, async_mpsc::UnboundedReceiver<StoreReply>)> {
         let (jobs, jobs_in) = mpsc::channel();
         let (replies, replies_in) = async_mpsc::unbounded_channel();
-        let mut writer = Writer { store: Some(store), options, spool, events, clock, replies };
+        let mut writer =
+            Writer { store: Some(store), options, spool, events, clock, replies, unwritten: Vec::new() };
         let thread =
             std::thread::Builder::new().name(String::from("store")).spawn(move || writer.run(&jobs_in))?;
         Ok((Self { jobs, thread: std::cell::RefCell::new(Some(thread)) }, replies_in))
@@ -87,6 +91,7 @@ struct Writer {
     events: Option<EventLog>,
     clock: Clock,
     replies: async_mpsc::UnboundedSender<StoreReply>,
+    unwritten: Vec<Event>,
 }
 
 impl Writer {
@@ -94,7 +99,7 @@ impl Writer {
         loop {
             let wait = if self.store.is_some() { TEND_IDLE } else { REOPEN_WAIT };
             match jobs.recv_timeout(wait) {
-                Ok(StoreJob::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Ok(StoreJob::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return self.write_events(),
                 Ok(job) => self.act(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.idle(),
             }
@@ -129,12 +134,22 @@ impl Writer {
                 let _ = answer.send(self.load(&load));
             }
             StoreJob::Events(events) => {
-                // Events that cannot be kept were told on stderr; mail does not wait for them.
-                if let Some(log) = &mut self.events {
-                    let _ = log.append(&events);
-                }
+                self.unwritten.extend(events);
+                self.write_events();
             }
             StoreJob::Stop => {}
+        }
+    }
+
+    /// Writes events to their log. On a disk that is full they wait until there is room: those that say so most of all.
+    fn write_events(&mut self) {
+        let surplus = self.unwritten.len().saturating_sub(UNWRITTEN_MAX);
+        self.unwritten.drain(..surplus);
+        if let Some(log) = &mut self.events
+            && !self.unwritten.is_empty()
+            && log.append(&self.unwritten).is_ok()
+        {
+            self.unwritten.clear();
         }
     }
 
@@ -165,6 +180,7 @@ impl Writer {
     }
 
     fn idle(&mut self) {
+        self.write_events();
         if self.store.is_some() {
             return self.tend();
         }

@@ -167,11 +167,13 @@ impl Queue {
             None => super::Live::of(stored).unsettled,
         };
         let hops: BTreeSet<NextHop> = unsettled.values().map(|one| one.hop.clone()).collect();
-        let late = unsettled.values().any(|one| one.due > now.wall);
-        if late && !self.in_flight(id) {
+        // What is being tried at one hop does not keep the recipients at another from being due.
+        let held_at = self.live.get(&id).map(|live| live.at.clone()).unwrap_or_default();
+        let waits = |one: &Pending| one.due > now.wall && !held_at.contains(&one.hop);
+        if unsettled.values().any(waits) {
             let live = self.hold(stored);
-            for one in live.unsettled.values_mut() {
-                one.due = one.due.min(now.wall);
+            for one in live.unsettled.values_mut().filter(|one| waits(one)) {
+                one.due = now.wall;
             }
             let pending: Vec<Pending> = live.unsettled.values().cloned().collect();
             live.writes += 1;

@@ -50,6 +50,25 @@ fn an_administrator_retries() {
 }
 
 #[test]
+fn what_is_in_flight_at_one_hop_is_retried_at_the_others() {
+    check(
+        |w| {
+            w.mood("b", Mood::Slow);
+            w.submit("s@x", "later1@a ok@b");
+            w.run(secs(1));
+            w.trace.clear();
+            let one = ids(w, &[1]);
+            w.admin(AdminRequest::Retry(one));
+            w.run(secs(1));
+        },
+        "done 1
+         give a 1/0
+         taken 1/0
+         rest a",
+    );
+}
+
+#[test]
 fn an_administrator_deletes() {
     check(
         |w| {
