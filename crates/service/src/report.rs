@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::io::Write;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,14 +203,15 @@ impl Report {
         self.flush_soon();
     }
 
-    /// Lines of one turn of the runtime go out in one write.
+    /// Lines of a few milliseconds go out in one write: under load a write a line would cost more than the line.
     fn flush_soon(self: &Rc<Self>) {
+        const SOON: Duration = Duration::from_millis(5);
         if self.held.borrow().len() >= HELD_MAX {
             self.flush();
         } else if !self.flushing.replace(true) {
             let report = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(SOON).await;
                 report.flush();
             });
         }

@@ -275,7 +275,11 @@ impl Queue {
     pub fn handle(&mut self, now: Now, input: QueueInput) {
         match input {
             QueueInput::Settings(settings) => self.settings = settings,
-            QueueInput::DataOpened => self.receiving += 1,
+            // Nothing is due because of it: the others' drafts are waited for a little longer.
+            QueueInput::DataOpened => {
+                self.receiving += 1;
+                return;
+            }
             QueueInput::DataDropped => self.receiving = self.receiving.saturating_sub(1),
             QueueInput::Submit { ticket, draft } => self.submit(now, ticket, draft),
             QueueInput::Committed(committed) => self.committed(now, committed),
