@@ -17,6 +17,12 @@ pub struct Domain(Arc<str>);
 pub struct NotADomain(pub String);
 
 impl Domain {
+    /// The name of the machine itself, where it has no other.
+    #[must_use]
+    pub fn localhost() -> Self {
+        Self(Arc::from("localhost"))
+    }
+
     /// The name, lower case, without a trailing dot.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -190,7 +190,7 @@ fn cross_check(draft: &Draft, records: &[Record], reader: &mut Reader<'_>) {
 impl Settings {
     /// No value anywhere: what the catalogue's fresh-install values are put into.
     fn blank() -> Self {
-        let localhost = localhost();
+        let localhost = Domain::localhost();
         Self {
             bindings: Vec::new(),
             fqdn: localhost.clone(),
@@ -226,9 +226,4 @@ impl Settings {
             next_hop_refused: Vec::new(),
         }
     }
-}
-
-#[expect(clippy::expect_used, reason = "the text is a constant")]
-fn localhost() -> Domain {
-    "localhost".parse().expect("localhost is a domain name")
 }
