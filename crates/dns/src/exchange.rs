@@ -113,6 +113,12 @@ impl ExchangeOutcome {
 }
 
 impl Exchange {
+    /// Whether an address was asked for (A, AAAA).
+    #[must_use]
+    pub fn is_for_address(&self) -> bool {
+        matches!(rtype_name(self.rtype).as_str(), "A" | "AAAA")
+    }
+
     /// The exchange in one line for people, such as
     /// `UDP 127.0.0.1:5300 MX big.example EDNS 1232: truncated, 0 of ? records, 40 -> 54 octets, 0.4 ms`.
     #[must_use]

@@ -46,7 +46,10 @@ pub enum Entry {
         verdict: String,
         /// Complete, partial, stale.
         provenance: Provenance,
-        /// The exchanges.
+        /// No query was needed: it was known.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cached: bool,
+        /// The exchanges; of a plan that was known, the first few.
         trail: Vec<Exchange>,
     },
     /// The hop could not be used.
@@ -119,11 +122,20 @@ impl Entry {
     /// The plan that an answer is.
     #[must_use]
     pub fn plan(answer: &Answer) -> Self {
+        // What was asked for a plan from the cache is in the entry of the plan that put it there; only the question itself is
+        // told again, so that a domain that gets a message now and then does not fill the journal.
+        const TOLD_AGAIN: usize = 3;
+        let mut trail = answer.trail.clone();
+        if answer.from_cache {
+            trail.retain(|exchange| !exchange.is_for_address());
+            trail.truncate(TOLD_AGAIN);
+        }
         Self::Plan {
             plan: answer.serial,
             verdict: verdict_words(&answer.verdict),
             provenance: answer.provenance,
-            trail: answer.trail.clone(),
+            cached: answer.from_cache,
+            trail,
         }
     }
 

@@ -307,11 +307,10 @@ fn step(entry: JournalEntry) -> Step {
             text.push(format!("Failed for good {} ({fate}): {cause}", names(&to)));
             how(&tried, &mut text);
         }
-        Ok(Entry::Plan { plan, verdict, provenance, trail }) => {
-            text.push(format!(
-                "Resolved (plan {plan}, {}): {verdict}",
-                format!("{provenance:?}").to_lowercase()
-            ));
+        Ok(Entry::Plan { plan, verdict, provenance, cached, trail }) => {
+            let how = if cached { "known, " } else { "" };
+            let provenance = format!("{provenance:?}").to_lowercase();
+            text.push(format!("Resolved (plan {plan}, {how}{provenance}): {verdict}"));
             exchanges(&trail, &mut text);
         }
         Ok(Entry::HopFailed { cause, tried, until }) => {
@@ -331,8 +330,8 @@ fn step(entry: JournalEntry) -> Step {
 fn exchanges(trail: &[Exchange], text: &mut Vec<String>) {
     const FEW: usize = 4;
     let routine = |exchange: &&Exchange| {
-        let address = matches!(postroad_dns::exchange::rtype_name(exchange.rtype).as_str(), "A" | "AAAA");
-        address && matches!(exchange.outcome, ExchangeOutcome::Answered | ExchangeOutcome::NoData)
+        exchange.is_for_address()
+            && matches!(exchange.outcome, ExchangeOutcome::Answered | ExchangeOutcome::NoData)
     };
     let addresses: Vec<&Exchange> = trail.iter().filter(routine).collect();
     let fold = addresses.len() > FEW;
