@@ -247,23 +247,24 @@ impl Service {
 
     /// What a newcomer needs.
     fn welcome(&self) {
-        let bound = self.listeners.bound();
-        let data = self.options.data.display();
-        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        let join = |addresses: &[SocketAddr]| {
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let servers =
+            if self.servers.is_empty() { String::from("none: set DnsServers") } else { join(&self.servers) };
+        // As it was called: it need not be on the path.
+        let program = std::env::args().next().unwrap_or_else(|| String::from("postroad"));
+        let verbs = format!("{program} --data {}", self.options.data.display());
+        let (version, smtp) = (env!("CARGO_PKG_VERSION"), join(&self.listeners.bound()));
+        let (name, domain) = (&self.settings.fqdn, &self.settings.default_domain);
         self.report.flush();
         self.report.say(&format!(
-            "\nPostroad {} is ready.\n  SMTP           {}\n  name           {}\n  data           {}\n  name servers   {}\n\
-             \nTry, in another terminal:\n  \
-             printf 'Subject: hello\\n\\nHello.\\n' | postroad --data {data} send -f me@{} postmaster@{}\n  \
-             postroad --data {data} status\n  postroad --data {data} queue list\n  postroad dns mx example.org\n  \
-             postroad lab kb330070\n\nSIGTERM or Ctrl-C ends it in order; SIGHUP reads the configuration again.\n",
-            env!("CARGO_PKG_VERSION"),
-            bound.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            self.settings.fqdn,
+            "\nPostroad {version} is ready.\n  SMTP           {smtp}\n  name           {name}\n  data           {}\n  \
+             name servers   {servers}\n\nTry, in another terminal:\n  \
+             printf 'Subject: hello\\n\\nHello.\\n' | {verbs} send -f me@{domain} postmaster@{domain}\n  \
+             {verbs} status\n  {verbs} queue list\n  {program} dns mx example.org\n  {program} lab kb330070\n\n\
+             SIGTERM or Ctrl-C ends it in order; SIGHUP reads the configuration again.\n",
             self.dir.display(),
-            if servers.is_empty() { String::from("none: set DnsServers") } else { servers.join(", ") },
-            self.settings.default_domain,
-            self.settings.default_domain,
         ));
     }
 
