@@ -468,8 +468,10 @@ impl Lookup {
             CauseKind::NoServer => format!("no DNS server to ask for {asked}"),
             CauseKind::AliasLoop => format!("the aliases of {asked} do not end"),
             CauseKind::Unconfirmed => {
+                // The one who said so is no trouble; what kept a second from saying it is.
+                let but = if seen.is_empty() { seen } else { format!(": {seen}") };
                 format!(
-                    "that {asked} does not exist was said once and without proof, and is not believed yet; {seen}"
+                    "one answer alone, without proof, says that there is no {asked}, and is not believed yet{but}"
                 )
             }
             _ => format!("no usable answer for {asked}: {seen}"),
