@@ -198,6 +198,9 @@ impl Service {
         let report = Rc::new(Report::new(clock.clone(), options.log));
         let spool = dir.path.join(data::SPOOL);
         let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
+        if options.unsafe_no_sync {
+            report.say("Nothing is synced to disk: mail that gets its 250 is lost with the power. This is for tests alone.");
+        }
         let store_options = Options { synchronous, ..Options::default() };
         let store = store::open(&spool, &store_options).map_err(|error| unavailable(error.to_string()))?;
         let events = open_events(dir, &report);
