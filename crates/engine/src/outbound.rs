@@ -298,16 +298,22 @@ impl Outbound {
     /// Under a permanent verdict of the hop each job fails with it.
     fn fail_job(&mut self) {
         let State::Verdict(failure) = &self.state else { return };
-        let failure = failure.clone();
-        if let Some(job) = self.job.take() {
-            let outcomes = vec![Outcome::Failed(failure); job.recipients.len()];
-            self.outputs.push_back(OutboundOutput::Report(Report {
-                id: job.message.id,
-                outcomes,
-                tried: self.tried(),
-            }));
-        }
+        let outcome = Outcome::Failed(failure.clone());
+        self.report_all(outcome, self.tried());
         self.outputs.push_back(OutboundOutput::Want);
+    }
+
+    /// The job comes to the same for all its recipients.
+    fn report_all(&mut self, outcome: Outcome, tried: Tried) {
+        if let Some(job) = self.job.take() {
+            let outcomes = vec![outcome; job.recipients.len()];
+            self.outputs.push_back(OutboundOutput::Report(Report { id: job.message.id, outcomes, tried }));
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.outputs.push_back(OutboundOutput::Disconnect);
+        self.client = None;
     }
 
     fn next_host(&mut self, now: Now) {
@@ -332,11 +338,7 @@ impl Outbound {
         match self.walk.conclusion() {
             walk::Conclusion::Message(outcome) => {
                 self.reached(self.answer.clone());
-                if let Some(job) = self.job.take() {
-                    let outcomes = vec![outcome; job.recipients.len()];
-                    let report = Report { id: job.message.id, outcomes, tried: self.tried() };
-                    self.outputs.push_back(OutboundOutput::Report(report));
-                }
+                self.report_all(outcome, self.tried());
                 self.finish();
             }
             walk::Conclusion::Hop(cause) => self.hop_failed(GateKind::Host, cause, Vec::new()),
@@ -382,8 +384,7 @@ impl Outbound {
                 ClientOutput::Done(results) => self.done(now, results),
                 ClientOutput::HostFailed(failure) => self.host_failed(now, &failure),
                 ClientOutput::Close => {
-                    self.outputs.push_back(OutboundOutput::Disconnect);
-                    self.client = None;
+                    self.hang_up();
                     self.finish();
                 }
             }
@@ -454,8 +455,7 @@ impl Outbound {
     }
 
     fn host_failed(&mut self, now: Now, failure: &HostFailure) {
-        self.outputs.push_back(OutboundOutput::Disconnect);
-        self.client = None;
+        self.hang_up();
         match failure.kind {
             HostFault::TlsHandshake => {
                 self.walk.note(&format!("{}; once more in clear", failure.text));
@@ -506,16 +506,8 @@ impl Outbound {
         match result {
             Ok(file) => {
                 self.reached(None);
-                if let Some(job) = self.job.take() {
-                    let outcome = Outcome::Delivered { reply: file.clone() };
-                    let outcomes = vec![outcome; job.recipients.len()];
-                    let tried = Tried { host: self.hop.to_string(), ..Tried::default() };
-                    self.outputs.push_back(OutboundOutput::Report(Report {
-                        id: job.message.id,
-                        outcomes,
-                        tried,
-                    }));
-                }
+                let tried = Tried { host: self.hop.to_string(), ..Tried::default() };
+                self.report_all(Outcome::Delivered { reply: file }, tried);
                 self.state = State::Wanting;
                 self.outputs.push_back(OutboundOutput::Want);
             }

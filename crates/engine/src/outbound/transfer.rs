@@ -72,8 +72,7 @@ impl Outbound {
         });
         let seven_bit = results.iter().any(|result| matches!(result, RecipientResult::EightBitNotOffered));
         if let Some(failure) = lost {
-            self.outputs.push_back(OutboundOutput::Disconnect);
-            self.client = None;
+            self.hang_up();
             if self.done_here > 0 {
                 // A host may close a connection that it has used: that says nothing about the host.
                 self.walk.note(&format!("{}; once more over a new connection", failure.text));
@@ -85,15 +84,14 @@ impl Outbound {
             return self.next_host(now);
         }
         if seven_bit {
-            self.outputs.push_back(OutboundOutput::Disconnect);
-            self.client = None;
+            self.hang_up();
             self.walk.has_no_8bitmime();
             return self.next_host(now);
         }
         self.job = None;
         self.done_here += 1;
         let remote = self.walk.current();
-        let outcomes = results.into_iter().map(|result| outcome(result, Some(remote))).collect();
+        let outcomes = results.into_iter().map(|result| outcome(result, remote)).collect();
         let report = Report { id: job.message.id, outcomes, tried: self.tried() };
         self.outputs.push_back(OutboundOutput::Report(report));
         self.walk.forget_message();
@@ -101,25 +99,22 @@ impl Outbound {
 }
 
 /// What a host's answer about a recipient comes to. `remote`: the host.
-fn outcome(result: RecipientResult, remote: Option<&str>) -> Outcome {
+fn outcome(result: RecipientResult, remote: &str) -> Outcome {
     match result {
         RecipientResult::Delivered(reply) => Outcome::Delivered { reply: reply.to_string() },
         RecipientResult::Refused { stage, reply } => {
             let status = reply.status.filter(|status| status.class == 5).unwrap_or(Status::new(5, 0, 0));
-            let remote = remote.map(String::from);
-            let host = remote.as_deref().unwrap_or("the host");
-            let cause = format!("{host} refused {}: {reply}", words(stage));
-            Outcome::Failed(Failure { status, cause, remote, reply: Some(reply) })
+            let cause = format!("{remote} refused {}: {reply}", words(stage));
+            Outcome::Failed(Failure { status, cause, remote: Some(remote.to_owned()), reply: Some(reply) })
         }
         RecipientResult::Deferred { stage, reply } => {
             let status = reply.status.filter(|status| status.class == 4).unwrap_or(Status::new(4, 0, 0));
-            let cause = format!("{} deferred {}: {reply}", remote.unwrap_or("the host"), words(stage));
+            let cause = format!("{remote} deferred {}: {reply}", words(stage));
             Outcome::Deferred { status, cause }
         }
-        RecipientResult::Lost(failure) => Outcome::Deferred {
-            status: Status::new(4, 4, 2),
-            cause: format!("{}: {}", remote.unwrap_or(""), failure.text),
-        },
+        RecipientResult::Lost(failure) => {
+            Outcome::Deferred { status: Status::new(4, 4, 2), cause: format!("{remote}: {}", failure.text) }
+        }
         RecipientResult::EightBitNotOffered => Outcome::Failed(walk::no_8bitmime()),
     }
 }
