@@ -1,5 +1,6 @@
 //! The command line: verbs, flags, and the examples that their help shows.
 
+use crate::meta::args::Meta;
 use crate::send::Server;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use postroad_dns::policy::Policy;
@@ -33,10 +34,11 @@ Examples:
   postroad status --data /var/lib/postroad
   postroad explain example.org
   postroad queue list --json
+  postroad meta get smtpsvc/smtpusetcpdns
 
 Exit status, of every verb:
   0   yes, done
-  1   no: a permanent verdict, a refusal, nothing that matches
+  1   no: a permanent verdict, a refusal, nothing that matches, something that is wrong
   2   the command line or the configuration is wrong
   69  no service, no store
   75  try later, or it could not be found out";
@@ -56,6 +58,15 @@ pub enum Verb {
     Queue(Queue),
     /// Tell what was tried for a message, an address or a domain, and why it waits
     Explain(Explain),
+    /// Show and change settings: the metabase, its history and its backups
+    #[command(subcommand)]
+    Meta(Meta),
+    /// Look at the settings and edit them on the whole terminal
+    Metaedit {
+        /// Change nothing
+        #[arg(long)]
+        read_only: bool,
+    },
     /// Ask DNS as the service does, and show each step
     #[command(subcommand)]
     Dns(Dns),
@@ -380,6 +391,14 @@ mod tests {
         check("postroad send a@b@c", "the domain is malformed");
         check("postroad send --server host a@b.example", "HOST:PORT");
         check("postroad lab", "<NAME>");
+        check("postroad meta set", "<ARGUMENT>...");
+        check("postroad meta set a/b 1 --confirm 5", "it is no span");
+        check("postroad meta set a/b 1 --attributes INHERITED", "NO_ATTRIBUTES");
+        check("postroad meta set a/b 1 --type QWORD", "EXPANDSZ");
+        check("postroad meta get a/b --raw --json", "cannot be used with");
+        check("postroad meta export --force", "--output");
+        check("postroad meta check --yes", "--repair");
+        check("postroad meta restore a --version next", "highest");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The edge to the shells: what the verbs ask of `service` and `lab`.
 
 use crate::args::{LogForm, Serve};
-use crate::ending::{TRY_LATER, Trouble};
+use crate::ending::{TRY_LATER, Trouble, USAGE};
 use postroad_control::answer::{Done, Explanation, Status};
+use postroad_control::meta::MetaRequest;
 use postroad_control::{Item, Request};
 use postroad_dns::answer::{Answer, Question};
 use postroad_dns::policy::Policy;
 use postroad_dns::settings::Timeouts;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +27,26 @@ pub fn serve(data: &Path, json: bool, serve: Serve) -> Result<(), Trouble> {
         quiet: serve.quiet,
     };
     postroad_service::run(options).map_err(|error| Trouble::Says(error.exit_status(), error.to_string()))
+}
+
+/// Edits the metabase on the whole terminal; gives the exit status.
+pub fn edit(data: &Path, read_only: bool) -> Result<u8, Trouble> {
+    let no_terminal = |what: &str| {
+        Trouble::Says(USAGE, format!("metaedit needs a terminal: {what}. Elsewhere use `postroad meta`."))
+    };
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(no_terminal("this is none"));
+    }
+    let options = postroad_tui::Options {
+        author: crate::person::user(),
+        read_only,
+        connected: data.display().to_string(),
+    };
+    let mut ask =
+        |request: &Request, each: &mut dyn FnMut(Item)| postroad_service::ask::ask(data, request, each);
+    // What is not there is said on a line, not on a screen.
+    ask(&Request::Meta(MetaRequest::Tree { path: String::from("/"), depth: 0 }), &mut |_| {})?;
+    postroad_tui::run(&mut ask, &options).map_err(|error| no_terminal(&error.to_string()))
 }
 
 /// Asks the service, or the store where none runs, and hands each part of the answer to `each`.
@@ -56,7 +78,7 @@ pub fn ask_one<T>(data: &Path, request: &Request, pick: fn(Item) -> Option<T>) -
 pub fn status(item: Item) -> Option<Status> {
     match item {
         Item::Status(status) => Some(*status),
-        Item::Recipient(_) | Item::Done(_) | Item::Explanation(_) | Item::Event(_) => None,
+        Item::Recipient(_) | Item::Done(_) | Item::Explanation(_) | Item::Event(_) | Item::Meta(_) => None,
     }
 }
 
@@ -64,7 +86,7 @@ pub fn status(item: Item) -> Option<Status> {
 pub fn done(item: Item) -> Option<Done> {
     match item {
         Item::Done(done) => Some(done),
-        Item::Status(_) | Item::Recipient(_) | Item::Explanation(_) | Item::Event(_) => None,
+        Item::Status(_) | Item::Recipient(_) | Item::Explanation(_) | Item::Event(_) | Item::Meta(_) => None,
     }
 }
 
@@ -72,7 +94,7 @@ pub fn done(item: Item) -> Option<Done> {
 pub fn explanation(item: Item) -> Option<Explanation> {
     match item {
         Item::Explanation(explanation) => Some(explanation),
-        Item::Status(_) | Item::Recipient(_) | Item::Done(_) | Item::Event(_) => None,
+        Item::Status(_) | Item::Recipient(_) | Item::Done(_) | Item::Event(_) | Item::Meta(_) => None,
     }
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod glue;
 mod lab;
+mod meta;
 mod person;
 mod queue;
 mod screen;
@@ -49,6 +50,8 @@ fn run(cli: Cli, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
         Verb::Status => status::run(&cli.data, now, screen),
         Verb::Queue(verb) => queue::run(&cli.data, verb, now, screen),
         Verb::Explain(explain) => explain::run(&cli.data, explain.subject, screen),
+        Verb::Meta(verb) => meta::run(&cli.data, verb, now, screen),
+        Verb::Metaedit { read_only } => glue::edit(&cli.data, read_only),
         Verb::Dns(verb) => dns::run(verb, &cli.data, screen),
         Verb::Events(verb) => events::run(&cli.data, verb, screen),
         Verb::Lab(lab) => lab::run(lab, screen),

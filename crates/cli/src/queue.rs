@@ -60,7 +60,9 @@ fn list(data: &Path, limit: u64, now: Wall, screen: &mut Screen<'_>) -> Result<u
 fn row(item: Item) -> Result<QueueRow, Trouble> {
     match item {
         Item::Recipient(row) => Ok(*row),
-        Item::Status(_) | Item::Done(_) | Item::Explanation(_) | Item::Event(_) => Err(glue::stranger()),
+        Item::Status(_) | Item::Done(_) | Item::Explanation(_) | Item::Event(_) | Item::Meta(_) => {
+            Err(glue::stranger())
+        }
     }
 }
 

@@ -89,6 +89,23 @@ impl<'a> Screen<'a> {
         lines.into_iter().try_for_each(|line| self.line(line))
     }
 
+    /// Writes a text as it is; on a terminal, what would do something there is escaped, all but tabs and the ends of lines.
+    pub fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.columns.is_none() {
+            return self.out.write_all(text.as_bytes());
+        }
+        for part in text.split_inclusive(['\n', '\t']) {
+            let (part, end) = match part.strip_suffix(['\n', '\t']) {
+                Some(rest) => (rest, part.get(rest.len()..).unwrap_or_default()),
+                None => (part, ""),
+            };
+            // A line of a file that was made for Windows ends with both.
+            let part = part.strip_suffix('\r').filter(|_| end == "\n").unwrap_or(part);
+            write!(self.out, "{}{end}", shown(part))?;
+        }
+        Ok(())
+    }
+
     /// Writes an object for programs, on a line of its own.
     pub fn object(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value)?;
@@ -175,6 +192,21 @@ mod tests {
         check("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}");
         check("a\u{202e}gpj.exe\u{2028}", "a\\u{202e}gpj.exe\\u{2028}");
         check("b\u{fc}cher", "b\u{fc}cher");
+    }
+
+    #[test]
+    fn texts_are_clean_on_a_terminal_only() {
+        let check = |columns: Option<usize>, text: &str, expected: &str| {
+            let mut out = Vec::new();
+            let mut screen = Screen::to(&mut out, false);
+            screen.columns = columns;
+            screen.text(text).unwrap();
+            drop(screen);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        let text = "\ta\x1b[2J\r\n\rb\tc";
+        check(None, text, text);
+        check(Some(80), text, "\ta\\u{1b}[2J\n\\rb\tc");
     }
 
     #[test]

@@ -33,6 +33,14 @@ fn lines(status: &Status, now: Wall) -> Vec<Line> {
     if let Some(config) = &status.config {
         lines.push(Line::plain(format!("  config       {config}; its properties are pinned")));
     }
+    lines.extend(status.pins.iter().map(|pin| Line::plain(format!("    {pin}"))));
+    lines.push(Line::plain(format!("  settings     change {}", status.generation)));
+    if let Some(until) = status.confirm_until {
+        lines.push(Line::bad(format!(
+            "    the last change undoes itself {}, unless `postroad meta confirm` keeps it",
+            ahead(until, now)
+        )));
+    }
     lines.push(match status.store_up {
         true => Line::plain("  store        takes writes"),
         false => {
@@ -76,6 +84,9 @@ mod tests {
             bindings: vec!["127.0.0.1:2525".into(), "[::1]:2525".into()],
             data: "/var/lib/postroad".into(),
             config: Some("/etc/postroad.toml".into()),
+            generation: 7,
+            pins: vec!["/LM/SmtpSvc SmtpUseTcpDns (/etc/postroad.toml:2)".into()],
+            confirm_until: Some(Wall(1_795_590_058_000)),
             dns_policy: "udp-then-tcp".into(),
             dns_servers: vec![DnsServer {
                 server: "192.0.2.53:53".into(),
@@ -103,6 +114,9 @@ mod tests {
             "  listens on   127.0.0.1:2525, [::1]:2525",
             "  data         /var/lib/postroad",
             "  config       /etc/postroad.toml; its properties are pinned",
+            "    /LM/SmtpSvc SmtpUseTcpDns (/etc/postroad.toml:2)",
+            "  settings     change 7",
+            "    the last change undoes itself in 18s, unless `postroad meta confirm` keeps it",
             "  store        takes writes",
             "  queue        1 message",
             "  connections  2 in, 0 out",

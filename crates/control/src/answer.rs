@@ -23,6 +23,12 @@ pub struct Status {
     pub data: String,
     /// The configuration file, if it has one: its properties are pinned.
     pub config: Option<String>,
+    /// The metabase's generation: the number of its last change.
+    pub generation: u64,
+    /// The properties that the configuration file pins, each with its place in the file.
+    pub pins: Vec<String>,
+    /// When the last change undoes itself unless it is confirmed.
+    pub confirm_until: Option<Wall>,
     /// The DNS transport policy.
     pub dns_policy: String,
     /// The name servers and what is known of them.

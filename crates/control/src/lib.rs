@@ -4,6 +4,7 @@
 //! `Line::Failed`. Faces know nothing else of the service.
 
 pub mod answer;
+pub mod meta;
 
 use answer::{Done, EventRow, Explanation, QueueRow, Status};
 use postroad_mail::id::MessageId;
@@ -11,8 +12,15 @@ use serde::{Deserialize, Serialize};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
-/// Octets of a line at most, either way: a request names at most some thousand ids.
+/// Octets of a question's line at most: it names at most some thousand ids.
 pub const LINE_MAX: usize = 1024 * 1024;
+
+/// Octets of a line of an answer at most: a record of 1 MiB in which each octet is escaped.
+pub const ANSWER_LINE_MAX: usize = 16 * 1024 * 1024;
+/// Differences told of one change, and lines of one import: what a person looks through. Beyond these their number is told.
+pub const TOLD_MAX: usize = 2000;
+/// Characters told of one value in a difference.
+pub const VALUE_TOLD_MAX: usize = 1000;
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +62,8 @@ pub enum Request {
         /// Of this number only.
         number: Option<u32>,
     },
+    /// About the metabase: `Item::Meta` each.
+    Meta(meta::MetaRequest),
 }
 
 /// Which messages.
@@ -92,6 +102,8 @@ pub enum Item {
     Explanation(Explanation),
     /// To `Events`.
     Event(EventRow),
+    /// To `Meta`.
+    Meta(meta::MetaItem),
 }
 
 /// Why a question has no answer.
@@ -110,6 +122,8 @@ pub struct Failed {
 pub enum FailedKind {
     /// Nothing matches what was named: exit status 1.
     NotFound,
+    /// It was not done, and nothing has changed: exit status 1.
+    Refused,
     /// The question is malformed: exit status 2.
     Usage,
     /// No service, no store: exit status 69.
@@ -123,7 +137,7 @@ impl FailedKind {
     #[must_use]
     pub fn exit_status(self) -> u8 {
         match self {
-            Self::NotFound => 1,
+            Self::NotFound | Self::Refused => 1,
             Self::Usage => 2,
             Self::Unavailable => 69,
             Self::Temporary => 75,

@@ -260,6 +260,17 @@ pub static CATALOGUE: &[Entry] = &[
         remedy: "Correct the file and have it read again.",
     },
     Entry {
+        number: 20_014,
+        source: POSTROAD,
+        severity: Severity::Warning,
+        category: "Configuration",
+        kind: Kind::Notice,
+        fields: &["cause"],
+        key: 0,
+        sentence: "Something due in the metabase was not done: {cause}",
+        remedy: "See to what is named; it is tried again when it is due next.",
+    },
+    Entry {
         number: 20_020,
         source: POSTROAD,
         severity: Severity::Error,

@@ -153,6 +153,11 @@ pub enum Fact {
         /// The file.
         file: String,
     },
+    /// 20014.
+    MetabaseTroubled {
+        /// What could not be done, and why.
+        cause: String,
+    },
     /// 20020.
     StoreFailed {
         /// What happened.
@@ -208,6 +213,7 @@ impl Fact {
             Self::ConfigurationRead { .. } => 20_012,
             Self::ConfigurationRefused { .. } => 20_013,
             Self::ConfigurationAccepted { .. } => 30_013,
+            Self::MetabaseTroubled { .. } => 20_014,
             Self::StoreFailed { .. } => 20_020,
             Self::StoreRecovered => 30_020,
             Self::BadmailWritten { .. } => 20_030,
@@ -254,6 +260,7 @@ impl Fact {
             Self::ConfigurationRead { file, changes } => texts(&[file, changes]),
             Self::ConfigurationRefused { file, cause } => texts(&[file, cause]),
             Self::ConfigurationAccepted { file } => texts(&[file]),
+            Self::MetabaseTroubled { cause } => texts(&[cause]),
             Self::StoreRecovered => Vec::new(),
             Self::BadmailWritten { message, file, cause } => texts(&[message, file, cause]),
             Self::CertificateMade { name, file } => texts(&[name, file]),

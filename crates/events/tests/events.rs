@@ -55,6 +55,7 @@ fn all_facts() -> Vec<Fact> {
         Fact::Stopped { cause: text() },
         Fact::ConfigurationRead { file: text(), changes: text() },
         Fact::ConfigurationRefused { file: text(), cause: text() },
+        Fact::MetabaseTroubled { cause: text() },
         Fact::StoreFailed { cause: text() },
         Fact::BadmailWritten { message: MessageId(1), file: text(), cause: text() },
         Fact::CertificateMade { name: "example.org".parse().unwrap(), file: text() },

@@ -18,7 +18,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["dns", "events", "mail", "metabase", "smtp", "spool"]),
     ("service", &["control", "dns", "engine", "events", "mail", "metabase", "smtp", "spool"]),
     ("lab", &["control", "dns", "engine", "events", "mail", "metabase", "service", "smtp", "spool"]),
-    ("cli", &["control", "dns", "engine", "events", "lab", "mail", "metabase", "service", "smtp", "spool"]),
+    ("tui", &["control", "mail"]),
+    (
+        "cli",
+        &["control", "dns", "engine", "events", "lab", "mail", "metabase", "service", "smtp", "spool", "tui"],
+    ),
 ];
 
 /// Ground, cores and engine: they know no runtime, socket, file or clock.
@@ -26,7 +30,8 @@ const BELOW_THE_SHELL: [&str; 8] =
     ["mail", "smtp", "dns", "spool", "metabase", "events", "control", "engine"];
 
 /// The IO below the shell, behind its traits: SQLite's files.
-const IO_BELOW_THE_SHELL: [&str; 2] = ["crates/spool/src/sqlite/", "crates/events/src/log.rs"];
+const IO_BELOW_THE_SHELL: [&str; 3] =
+    ["crates/spool/src/sqlite/", "crates/events/src/log.rs", "crates/metabase/src/store/"];
 
 /// What only a shell may name.
 const OF_THE_SHELL: [&str; 12] = [

@@ -1,428 +1,239 @@
-//! The catalogue: every property once.
+//! The catalogue: every property once, by theme.
 
-use crate::forms::{self, Bad};
-use crate::key::{Key, KeyKind};
-use crate::schema::{Apply, DataType, Default, INHERIT, Property, REFERENCE, UserType, Value};
-use crate::settings::{ADAPTIVE, Draft};
-use std::path::PathBuf;
-use std::time::Duration;
+mod delivery;
+mod general;
+mod in_force;
+mod logging;
+mod routing;
+mod security;
+mod smtp;
 
-const SERVICE_AND_SERVER: &[KeyKind] = &[KeyKind::Service, KeyKind::Server];
+use crate::key::KeyKind;
+use crate::record::{INHERIT, SECURE, VOLATILE};
+use crate::schema::{DataType, Default, Mark, Property, UserType};
+use std::borrow::Cow;
+
+/// The tables, in the order in which people should meet them.
+pub(crate) static THEMES: [&[Property]; 7] =
+    [in_force::ROWS, delivery::ROWS, smtp::ROWS, routing::ROWS, general::ROWS, logging::ROWS, security::ROWS];
+
+/// Every property.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Property> {
+    THEMES.into_iter().flatten()
+}
+
+/// The property of an id.
+#[must_use]
+pub fn by_id(id: u32) -> Option<&'static Property> {
+    let at = BY_ID.binary_search_by_key(&id, |(known, _)| *known).ok()?;
+    BY_ID.get(at).map(|(_, property)| *property)
+}
+
+/// The property of a name in any case, or of an id, decimal or with `0x`.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Property> {
+    match id(name) {
+        Some(id) => by_id(id),
+        None => rows().find(|property| property.name.eq_ignore_ascii_case(name)),
+    }
+}
+
+/// The name of an id; `UnknownName_61538` where no property has it.
+#[must_use]
+pub fn name_of(id: u32) -> Cow<'static, str> {
+    match by_id(id) {
+        Some(property) => property.name.into(),
+        None => format!("UnknownName_{id}").into(),
+    }
+}
+
+/// The known name that is nearest to one that is not known, if one is near.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    crate::check::nearest(name)
+}
+
+/// The number that a text writes, decimal or with `0x`.
+pub(crate) fn id(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
+    // The parser would take a sign.
+    digits.bytes().all(|b| b.is_ascii_alphanumeric()).then(|| u32::from_str_radix(digits, radix).ok())?
+}
+
+const COUNT: usize = {
+    let (mut count, mut theme) = (0, 0);
+    while theme < THEMES.len() {
+        count += THEMES[theme].len();
+        theme += 1;
+    }
+    count
+};
+
+/// All properties, by id. Sorted when the program is built, which is also when an id that stands twice is found.
+static BY_ID: [(u32, &Property); COUNT] = {
+    let mut sorted = [(0, &THEMES[0][0]); COUNT];
+    let (mut filled, mut theme) = (0, 0);
+    while theme < THEMES.len() {
+        let mut row = 0;
+        while row < THEMES[theme].len() {
+            let property = &THEMES[theme][row];
+            let mut at = filled;
+            while at > 0 && sorted[at - 1].0 > property.id {
+                sorted[at] = sorted[at - 1];
+                at -= 1;
+            }
+            assert!(at == 0 || sorted[at - 1].0 != property.id, "an id stands twice in the catalogue");
+            sorted[at] = (property.id, property);
+            filled += 1;
+            row += 1;
+        }
+        theme += 1;
+    }
+    sorted
+};
+
+/// A property that takes effect names the test that shows it, and no theme but `in_force` has one.
+const _: () = {
+    let mut theme = 0;
+    while theme < THEMES.len() {
+        let mut row = 0;
+        while row < THEMES[theme].len() {
+            match THEMES[theme][row].mark {
+                Mark::InForce { effect_test, .. } => {
+                    assert!(theme == 0, "a property in force stands outside of in_force.rs");
+                    assert!(!effect_test.is_empty(), "a property in force has no effect test");
+                }
+                Mark::Kept | Mark::Refused(_) => {
+                    assert!(theme != 0, "a property of in_force.rs is not in force");
+                }
+            }
+            row += 1;
+        }
+        theme += 1;
+    }
+};
+
+const SERVICE: &[KeyKind] = &[KeyKind::Service];
 const SERVER: &[KeyKind] = &[KeyKind::Server];
+const DOMAIN: &[KeyKind] = &[KeyKind::Domain];
+const SERVICE_AND_SERVER: &[KeyKind] = &[KeyKind::Service, KeyKind::Server];
 const ALL: &[KeyKind] = &[KeyKind::Service, KeyKind::Server, KeyKind::Domain];
+const ROUTING_SOURCES: &[KeyKind] = &[KeyKind::RoutingSources];
+const INFO: &[KeyKind] = &[KeyKind::Info];
+const LOGGING: &[KeyKind] = &[KeyKind::Logging];
+const COMPUTER: &[KeyKind] = &[KeyKind::Computer];
+const GLOBAL: &[KeyKind] = &[KeyKind::Global];
+const COMPUTER_AND_GLOBAL: &[KeyKind] = &[KeyKind::Computer, KeyKind::Global];
+const SCHEMA: &[KeyKind] = &[KeyKind::Schema];
+const ANY: &[KeyKind] = &[KeyKind::Any];
 
-/// What most entries have; each says what it has otherwise.
-const fn property(name: &'static str, id: u32, data_type: DataType, apply: Apply) -> Property {
+/// Nobody has published it.
+const UNKNOWN: Default = Default::Unset("not known");
+/// The original's text of no octets.
+const EMPTY: Default = Default::Text("");
+
+/// What most entries have: kept, inherited, filed under the server, at the service and its servers.
+const fn property(
+    name: &'static str,
+    id: u32,
+    data_type: DataType,
+    unit: &'static str,
+    fresh: Default,
+    doc: &'static str,
+) -> Property {
     Property {
         name,
         id,
         data_type,
         user_type: UserType::Server,
         attributes: INHERIT,
-        unit: "",
+        unit,
         bounds: None,
         names: &[],
-        fresh: Default::Unset(""),
+        bits: &[],
+        fresh,
         absent: None,
         keys: SERVICE_AND_SERVER,
-        doc: "",
-        apply,
+        doc,
+        mark: Mark::Kept,
     }
 }
 
-const fn number(name: &'static str, id: u32, bounds: (u32, u32), apply: Apply) -> Property {
-    Property { bounds: Some(bounds), ..property(name, id, DataType::Dword, apply) }
+const fn dword(name: &'static str, id: u32, fresh: u32, unit: &'static str, doc: &'static str) -> Property {
+    property(name, id, DataType::Dword, unit, Default::Number(fresh), doc)
 }
 
-/// Rows of the original's properties whose id is not known in public have 101000 plus their row in the published list.
-pub(crate) static CATALOGUE: &[Property] = &[
-    Property {
-        unit: "bindings",
-        fresh: Default::List(&["127.0.0.1:2525:"]),
-        absent: Some(Default::List(&[":25:"])),
-        keys: SERVER,
-        doc: "Where the server listens: `ip:port:`, `[v6]:port:`; a blank ip is every IPv4 address, port 0 one that the \
-              system chooses.",
-        ..property("ServerBindings", 1023, DataType::MultiSz, server_bindings)
-    },
-    Property {
-        unit: "a domain name",
-        fresh: Default::Unset("the machine's name, else localhost"),
-        doc: "The server's name in its greeting, in EHLO and in the trace field it adds.",
-        ..property("FullyQualifiedDomainName", 101_098, DataType::String, |draft, _, value| {
-            draft.fqdn = Some(forms::domain(text(value)?)?);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "a domain name",
-        fresh: Default::Unset("FullyQualifiedDomainName"),
-        doc: "The local domain, and the one put to addresses that have none.",
-        ..property("DefaultDomain", 36908, DataType::String, |draft, _, value| {
-            draft.default_domain = Some(forms::domain(text(value)?)?);
-            Ok(())
-        })
-    },
-    Property {
-        user_type: UserType::File,
-        attributes: INHERIT | REFERENCE,
-        unit: "networks",
-        fresh: Default::List(&["127.0.0.0/8", "::1/128"]),
-        absent: Some(Default::List(&[])),
-        doc: "Clients that may send mail to other domains through this server; all others may send to its own only.",
-        ..property("RelayIpList", 36970, DataType::Binary, relay_ip_list)
-    },
-    Property {
-        unit: "bytes",
-        fresh: Default::Number(36_700_160),
-        absent: Some(Default::Number(33_554_432)),
-        doc: "The largest message accepted; 0 is the largest number there is.",
-        ..number("MaxMessageSize", 36891, (0, u32::MAX), |draft, _, value| {
-            draft.settings.size_max = u64::from(or_max(dword(value)?, 0));
-            Ok(())
-        })
-    },
-    Property {
-        unit: "recipients",
-        fresh: Default::Number(100),
-        doc: "Recipients of one message; a client is told to send to the others in a further transaction.",
-        ..number("MaxRecipients", 36895, (1, 10_000), |draft, _, value| {
-            draft.settings.recipients_max = dword(value)?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "connections",
-        fresh: Default::Number(1000),
-        absent: Some(Default::Number(u32::MAX)),
-        doc: "Inbound connections at once; 4294967295 is no limit.",
-        ..number("MaxConnections", 1014, (1, u32::MAX), |draft, _, value| {
-            draft.settings.connections_max = dword(value)?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "seconds",
-        fresh: Default::Number(600),
-        doc: "How long an inbound session may be idle before it is closed.",
-        ..number("ConnectionTimeout", 1013, (1, 86_400), |draft, _, value| {
-            draft.settings.connection_timeout = Duration::from_secs(u64::from(dword(value)?));
-            Ok(())
-        })
-    },
-    Property {
-        unit: "hops",
-        fresh: Default::Number(100),
-        absent: Some(Default::Number(10)),
-        doc: "Received fields above which a message is taken to be in a loop and refused.",
-        ..number("HopCount", 36886, (1, 1000), |draft, _, value| {
-            draft.settings.hop_count = dword(value)?;
-            Ok(())
-        })
-    },
-    Property {
-        names: &[(0, "udp-then-tcp"), (1, "tcp-only"), (2, "udp-only"), (ADAPTIVE, "adaptive")],
-        unit: "policy",
-        fresh: Default::Number(ADAPTIVE),
-        keys: ALL,
-        doc: "How DNS servers are asked: over UDP and, if the answer is truncated, TCP; over TCP only; over UDP only; or as \
-              each server proves to work. A domain may differ.",
-        ..property("SmtpUseTcpDns", 36997, DataType::Dword, |draft, key, value| {
-            let policy = dword(value)?;
-            match key {
-                Key::Domain(domain) => {
-                    draft.settings.dns.policies_by_domain.insert(domain.clone(), policy);
-                }
-                Key::Service | Key::Server => draft.settings.dns.policy = policy,
-            }
-            Ok(())
-        })
-    },
-    Property {
-        unit: "minutes, or with s, m, h, d",
-        fresh: Default::Text("15,30,60,240"),
-        doc: "Waits between attempts to deliver; the last one repeats.",
-        ..property("SmtpRemoteProgressiveRetry", 36996, DataType::String, |draft, _, value| {
-            draft.settings.retry = forms::steps(text(value)?, "m")?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "minutes",
-        fresh: Default::Number(720),
-        absent: Some(Default::Number(60)),
-        doc: "Age at which the sender is told that a message still waits.",
-        ..number("SmtpRemoteDelayExpireMinutes", 37019, MINUTES, |draft, _, value| {
-            draft.settings.delay = minutes(dword(value)?);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "minutes",
-        fresh: Default::Number(7200),
-        absent: Some(Default::Number(2880)),
-        doc: "Age at which a message that could not be delivered is returned; time spent waiting for DNS does not count.",
-        ..number("SmtpRemoteNDRExpireMinutes", 37020, MINUTES, |draft, _, value| {
-            draft.settings.expire = minutes(dword(value)?);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "a host",
-        fresh: Default::Unset("none"),
-        doc: "Where all remote mail goes when SmartHostType asks for it: a name, or an address in brackets that needs no DNS; \
-              `:port` may follow.",
-        ..property("SmartHost", 36906, DataType::String, |draft, _, value| {
-            let given = text(value)?;
-            draft.smart_host = if given.is_empty() { None } else { Some(forms::host_port(given)?) };
-            Ok(())
-        })
-    },
-    Property {
-        names: &[(0, "none"), (1, "after-direct"), (2, "always")],
-        unit: "enumeration",
-        fresh: Default::Number(0),
-        doc: "Whether SmartHost is used. The original's 1, try directly first, is not supported yet.",
-        ..property("SmartHostType", 36905, DataType::Dword, |draft, _, value| {
-            let kind = dword(value)?;
-            if kind == 1 {
-                return Err(Bad::new(
-                    "1 (directly first, the smart host after that) is not supported yet",
-                    "Give 2 to send everything through SmartHost, or 0 to send everything directly.",
-                ));
-            }
-            draft.smart_host_always = Some(kind == 2);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "port",
-        fresh: Default::Number(25),
-        doc: "The port dialled on remote servers.",
-        ..number("RemoteSmtpPort", 36914, (1, 65_535), |draft, _, value| {
-            draft.settings.remote_port = u16::try_from(dword(value)?).map_err(|_| wrong_type())?;
-            Ok(())
-        })
-    },
-    Property {
-        user_type: UserType::File,
-        unit: "messages",
-        // The console's number was 20, when a connection was cheap to make: it had no TLS.
-        fresh: Default::Number(100),
-        absent: Some(Default::Number(0)),
-        doc: "Messages sent over one outbound connection; 0 is no limit.",
-        ..number("MaxBatchedMessages", 36871, (0, u32::MAX), |draft, _, value| {
-            draft.settings.batch_max = or_max(dword(value)?, 0);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "connections",
-        fresh: Default::Number(1000),
-        absent: Some(Default::Number(0)),
-        doc: "Outbound connections at once; 0 is no limit.",
-        ..number("MaxOutConnections", 36894, (0, u32::MAX), |draft, _, value| {
-            draft.settings.out_connections_max = or_max(dword(value)?, 0);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "connections",
-        fresh: Default::Number(100),
-        absent: Some(Default::Number(0)),
-        doc: "Outbound connections to one domain at once; 0 is no limit.",
-        ..number("MaxOutConnectionsPerDomain", 36925, (0, u32::MAX), |draft, _, value| {
-            draft.settings.out_connections_per_domain_max = or_max(dword(value)?, 0);
-            Ok(())
-        })
-    },
-    Property {
-        unit: "a folder",
-        fresh: Default::Text("Badmail"),
-        doc: "The folder for mail that can neither be delivered nor returned; inside the data folder unless absolute.",
-        ..property("BadMailDirectory", 36909, DataType::String, |draft, _, value| {
-            draft.settings.badmail_dir = folder(draft, value)?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "a folder",
-        fresh: Default::Text("Drop"),
-        doc: "The folder that receives mail for the local domain; inside the data folder unless absolute.",
-        ..property("DropDirectory", 36882, DataType::String, |draft, _, value| {
-            draft.settings.drop_dir = folder(draft, value)?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "true or false",
-        fresh: Default::Number(0),
-        doc: "Whether remote mail goes out over TLS or not at all; otherwise TLS is used where a server offers it.",
-        ..property("AlwaysUseSsl", 101_109, DataType::Bool, |draft, _, value| {
-            draft.settings.tls_required = dword(value)? != 0;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "addresses",
-        fresh: Default::List(&[]),
-        doc: "DNS servers in the order they are asked, `192.0.2.1` or `[2001:db8::1]:53`; none: those of the system.",
-        ..property("DnsServers", 100_001, DataType::MultiSz, dns_servers)
-    },
-    Property {
-        unit: "seconds, or with ms, s, m, h, d",
-        fresh: Default::Text("30s,1m,2m,5m,15m"),
-        doc: "Waits between attempts when DNS keeps mail from being delivered; the last one repeats.",
-        ..property("DnsRetry", 100_002, DataType::String, |draft, _, value| {
-            draft.settings.dns.retry = forms::steps(text(value)?, "s")?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "first..longest span",
-        fresh: Default::Text("30s..15m"),
-        doc: "Waits between probes of a DNS server's transport that failed; the wait doubles.",
-        ..property("DnsProbe", 100_003, DataType::String, |draft, _, value| {
-            draft.settings.dns.probe = forms::range(text(value)?)?;
-            Ok(())
-        })
-    },
-    Property {
-        unit: "name=span",
-        fresh: Default::Text(DNS_TIMEOUTS),
-        doc: "How long DNS is waited for: a first answer over UDP (the wait doubles), a TCP connection, an answer over TCP, \
-              a whole lookup. What is not named has its default.",
-        ..property("DnsTimeouts", 100_004, DataType::String, dns_timeouts)
-    },
-    Property {
-        unit: "networks",
-        fresh: Default::List(&[
-            "127.0.0.0/8",
-            "::1/128",
-            "0.0.0.0/8",
-            "::/128",
-            "169.254.0.0/16",
-            "fe80::/10",
-            "224.0.0.0/4",
-            "ff00::/8",
-            // A v4 address in v6 clothing would pass by the lines above.
-            "::ffff:0:0/96",
-        ]),
-        doc: "Addresses that are never dialled because an MX names them: those that lead back to this machine or to many.",
-        ..property("NextHopRefused", 100_005, DataType::MultiSz, |draft, _, value| {
-            draft.settings.next_hop_refused = forms::each(list(value)?, forms::network)?;
-            Ok(())
-        })
-    },
-];
+const fn flag(name: &'static str, id: u32, fresh: bool, doc: &'static str) -> Property {
+    property(name, id, DataType::Bool, "true or false", Default::Number(fresh as u32), doc)
+}
 
-/// Every time that DnsTimeouts can name. UDP's is above the round trip to any server that answers at once.
-const DNS_TIMEOUTS: &str = "udp=400ms,connect=1500ms,reply=3s,lookup=10s";
+const fn text(
+    name: &'static str,
+    id: u32,
+    fresh: &'static str,
+    unit: &'static str,
+    doc: &'static str,
+) -> Property {
+    property(name, id, DataType::String, unit, Default::Text(fresh), doc)
+}
 
-/// A minute to a year.
-const MINUTES: (u32, u32) = (1, 525_600);
+const fn list(name: &'static str, id: u32, unit: &'static str, doc: &'static str) -> Property {
+    property(name, id, DataType::MultiSz, unit, Default::List(&[]), doc)
+}
 
-/// Bindings of one server: a listener each.
-const BINDINGS_MAX: usize = 64;
-/// DNS servers: beyond a few, asking the next one takes longer than a lookup may.
-const DNS_SERVERS_MAX: usize = 16;
-/// Octets of a folder's name: what Linux takes as a path (PATH_MAX).
-const PATH_MAX: usize = 4096;
+const fn binary(name: &'static str, id: u32, unit: &'static str, doc: &'static str) -> Property {
+    property(name, id, DataType::Binary, unit, Default::Unset("none"), doc)
+}
 
-fn server_bindings(draft: &mut Draft, _: &Key, value: &Value) -> Result<(), Bad> {
-    let texts = list(value)?;
-    if texts.is_empty() || texts.len() > BINDINGS_MAX {
-        return Err(Bad::new(
-            format!("has {} bindings", texts.len()),
-            format!("Give 1 to {BINDINGS_MAX}, as [\"127.0.0.1:2525:\"]."),
-        ));
+/// What an entry has otherwise.
+impl Property {
+    const fn at(self, keys: &'static [KeyKind]) -> Self {
+        Self { keys, ..self }
     }
-    let bindings = forms::each(texts, forms::binding)?;
-    let fixed: Vec<_> =
-        bindings.iter().enumerate().map(|(i, b)| (b, if b.port() == 0 { i } else { 0 })).collect();
-    forms::refuse_twice(&fixed, texts, "Remove one of them.")?;
-    draft.settings.bindings = bindings;
-    Ok(())
-}
 
-fn relay_ip_list(draft: &mut Draft, _: &Key, value: &Value) -> Result<(), Bad> {
-    let relay = forms::each(list(value)?, forms::network)?;
-    if let Some(all) = relay.iter().position(|net| net.prefix_len() == 0) {
-        return Err(Bad {
-            item: Some(all),
-            what: "lets everyone relay: an open relay is soon used by spammers and refused by everyone else"
-                .into(),
-            remedy: "List the networks whose machines are yours.".into(),
-        });
+    const fn file(self) -> Self {
+        Self { user_type: UserType::File, ..self }
     }
-    draft.settings.relay = relay;
-    Ok(())
-}
 
-fn dns_servers(draft: &mut Draft, _: &Key, value: &Value) -> Result<(), Bad> {
-    let texts = list(value)?;
-    if texts.len() > DNS_SERVERS_MAX {
-        return Err(Bad::new(
-            format!("has {} servers", texts.len()),
-            format!("Give at most {DNS_SERVERS_MAX}."),
-        ));
+    const fn attributes(self, attributes: u32) -> Self {
+        Self { attributes, ..self }
     }
-    let servers = forms::each(texts, forms::dns_server)?;
-    forms::refuse_twice(&servers, texts, "Remove one of them.")?;
-    draft.settings.dns.servers = servers;
-    Ok(())
-}
 
-fn dns_timeouts(draft: &mut Draft, _: &Key, value: &Value) -> Result<(), Bad> {
-    let dns = &mut draft.settings.dns;
-    let names = ["udp", "connect", "reply", "lookup"];
-    // What is not named has its default, not what a key above has: a value is inherited whole or not at all.
-    let mut spans = forms::named_spans(DNS_TIMEOUTS, &names)?;
-    spans.extend(forms::named_spans(text(value)?, &names)?);
-    for (name, span) in spans {
-        match name {
-            "udp" => dns.udp_first = span,
-            "connect" => dns.tcp_connect = span,
-            "reply" => dns.tcp_reply = span,
-            _ => dns.lookup = span,
-        }
+    /// Not inherited.
+    const fn alone(self) -> Self {
+        self.attributes(0)
     }
-    Ok(())
-}
 
-fn folder(draft: &Draft, value: &Value) -> Result<PathBuf, Bad> {
-    let path = text(value)?;
-    if path.is_empty() || path.len() > PATH_MAX || path.contains('\0') {
-        return Err(Bad::new(
-            "the path is empty, too long or has a NUL",
-            "Give the path of a folder, as Badmail or /var/spool/badmail.",
-        ));
+    const fn volatile(self) -> Self {
+        self.attributes(VOLATILE)
     }
-    Ok(draft.data_dir.join(path))
-}
 
-fn minutes(number: u32) -> Duration {
-    Duration::from_secs(u64::from(number) * 60)
-}
+    const fn secret(self) -> Self {
+        self.attributes(INHERIT | SECURE)
+    }
 
-/// The largest number where the original's number for "no limit" stands.
-fn or_max(number: u32, unlimited: u32) -> u32 {
-    if number == unlimited { u32::MAX } else { number }
-}
+    const fn fresh(self, fresh: Default) -> Self {
+        Self { fresh, ..self }
+    }
 
-// The reader has seen to the type before a value is applied; a record from elsewhere may have another.
-fn wrong_type() -> Bad {
-    Bad::new("has a value of another type", "See docs/settings.md for the type of each property.")
-}
+    const fn absent_number(self, absent: u32) -> Self {
+        Self { absent: Some(Default::Number(absent)), ..self }
+    }
 
-fn dword(value: &Value) -> Result<u32, Bad> {
-    if let Value::Number(number) = value { Ok(*number) } else { Err(wrong_type()) }
-}
+    const fn within(self, least: u32, most: u32) -> Self {
+        Self { bounds: Some((least, most)), ..self }
+    }
 
-fn text(value: &Value) -> Result<&str, Bad> {
-    if let Value::Text(text) = value { Ok(text.trim()) } else { Err(wrong_type()) }
-}
+    const fn names(self, names: &'static [(u32, &'static str)]) -> Self {
+        Self { names, ..self }
+    }
 
-fn list(value: &Value) -> Result<&[String], Bad> {
-    if let Value::List(list) = value { Ok(list) } else { Err(wrong_type()) }
+    const fn bits(self, bits: &'static [(u32, &'static str)]) -> Self {
+        Self { bits, ..self }
+    }
+
+    const fn refused(self, why: &'static str) -> Self {
+        Self { mark: Mark::Refused(why), ..self }
+    }
 }

@@ -1,6 +1,5 @@
 //! Checks that need nothing but the catalogue.
 
-use crate::catalogue::CATALOGUE;
 use crate::forms::Bad;
 use crate::schema::{Property, Value};
 
@@ -22,8 +21,9 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
         return None;
     }
     let lower = name.to_ascii_lowercase();
-    let by_distance = |p: &&Property| distance(lower.as_bytes(), p.name.to_ascii_lowercase().as_bytes());
-    let best = CATALOGUE.iter().min_by_key(by_distance)?;
+    let by_distance =
+        |p: &&'static Property| distance(lower.as_bytes(), p.name.to_ascii_lowercase().as_bytes());
+    let best = crate::catalogue::rows().min_by_key(by_distance)?;
     (by_distance(&best) <= best.name.len() / 3).then_some(best.name)
 }
 

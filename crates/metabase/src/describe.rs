@@ -1,20 +1,24 @@
 //! The catalogue for people: help and docs/settings.md are made from it.
 
-use crate::catalogue::CATALOGUE;
-use crate::schema::{Default, Property};
+use crate::catalogue::rows;
+use crate::schema::{Default, Mark, Property};
 use std::fmt::Write;
 
 /// Every property, in the order in which people should meet them.
 pub fn catalogue() -> impl Iterator<Item = &'static Property> {
-    CATALOGUE.iter()
+    rows()
 }
 
 /// The text of docs/settings.md.
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from(HEAD);
-    for property in CATALOGUE {
+    for property in rows().filter(|property| property.apply().is_some()) {
         row(&mut text, property);
+    }
+    text.push_str(MIDDLE);
+    for property in rows() {
+        without_effect(&mut text, property);
     }
     text.push_str(TAIL);
     text
@@ -42,6 +46,18 @@ fn row(text: &mut String, property: &Property) {
         property.absent.map_or_else(|| "the same".into(), shown),
         keys.join(", "),
     );
+}
+
+/// A row of the second table, for a property that takes no effect.
+fn without_effect(text: &mut String, property: &Property) {
+    let mark = match property.mark {
+        Mark::InForce { .. } => return,
+        Mark::Kept => "kept".to_owned(),
+        Mark::Refused(why) => format!("refused: {why}"),
+    };
+    let own = if property.is_own() { " (ours)" } else { "" };
+    let (name, id, data_type) = (property.name, property.id, property.data_type.name());
+    let _ = writeln!(text, "| {name} | {id}{own} | {data_type} | {mark} | {} |", property.doc);
 }
 
 fn shown(default: Default) -> String {
@@ -83,8 +99,23 @@ that lacks the property.
 
 Ids marked *ours* are Postroad's: the original service has no such property, or its id is not known in public.
 
+## In force
+
+These take effect.
+
 | name | id | type | unit | fresh install | absent | keys | meaning |
 |---|---|---|---|---|---|---|---|
+";
+
+const MIDDLE: &str = "
+## Kept and refused
+
+The schema knows these too, and nothing in the service reads them. One that is *kept* can be set, imported and exported; it
+takes no effect. One that is *refused* would promise what the service does not do: it cannot be set, and is kept, and
+reported, where an import brings it.
+
+| name | id | type | mark | meaning |
+|---|---|---|---|---|
 ";
 
 const TAIL: &str = "

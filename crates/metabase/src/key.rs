@@ -1,5 +1,6 @@
 //! Paths of keys.
 
+use crate::path::KeyPath;
 use postroad_mail::domain::Domain;
 use std::fmt;
 
@@ -23,6 +24,20 @@ pub enum KeyKind {
     Server,
     /// A remote domain of a virtual server.
     Domain,
+    /// The routing tables of a virtual server.
+    RoutingSources,
+    /// What the service says of itself.
+    Info,
+    /// The log modules of the machine, and the fields of their own.
+    Logging,
+    /// The machine.
+    Computer,
+    /// The tree's own head, which MetaBase.xml has at `.`.
+    Global,
+    /// The schema.
+    Schema,
+    /// Any key.
+    Any,
 }
 
 /// Why a text is no key of ours.
@@ -67,6 +82,26 @@ impl Key {
         }
     }
 
+    /// The key of ours that a path in the tree is. A domain must be written as the domain is compared: `a.b.` is none, else
+    /// two keys could speak for one domain.
+    #[must_use]
+    pub fn at(path: &KeyPath) -> Option<Self> {
+        let names: Vec<&str> = path.folded().collect();
+        match names.as_slice() {
+            ["lm", "smtpsvc"] => Some(Self::Service),
+            ["lm", "smtpsvc", "1"] => Some(Self::Server),
+            ["lm", "smtpsvc", "1", "domain", name] => domain_named(name).map(Self::Domain),
+            _ => None,
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> KeyPath {
+        // A domain name has neither slashes nor control characters, and is shorter than a key's name may be.
+        self.to_string().parse().unwrap_or_default()
+    }
+
     /// What kind of key it is.
     #[must_use]
     pub fn kind(&self) -> KeyKind {
@@ -76,6 +111,11 @@ impl Key {
             Self::Domain(_) => KeyKind::Domain,
         }
     }
+}
+
+/// The domain that a key's folded name is.
+pub(crate) fn domain_named(name: &str) -> Option<Domain> {
+    name.parse().ok().filter(|domain: &Domain| domain.as_str() == name)
 }
 
 impl fmt::Display for Key {
@@ -96,6 +136,13 @@ impl KeyKind {
             Self::Service => "/LM/SmtpSvc",
             Self::Server => "/LM/SmtpSvc/n",
             Self::Domain => "/LM/SmtpSvc/n/Domain/name",
+            Self::RoutingSources => "/LM/SmtpSvc/n/RoutingSources",
+            Self::Info => "/LM/SmtpSvc/Info",
+            Self::Logging => "/LM/Logging",
+            Self::Computer => "/LM",
+            Self::Global => ".",
+            Self::Schema => "/Schema",
+            Self::Any => "any key",
         }
     }
 }

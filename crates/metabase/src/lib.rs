@@ -1,17 +1,34 @@
-//! Settings: the catalogue of properties, the reader of TOML texts, the compiled typed settings.
+//! The metabase: one live tree of keys and records (`tree`), the catalogue of what the records mean (`catalogue`), and the
+//! typed settings compiled of both (`settings`).
 //!
-//! A text becomes records (a key's path, a property, a value, a place), each checked against the catalogue; the records are
-//! applied over the fresh-install values from `/LM/SmtpSvc` downwards, which is how inheritance is resolved. Nothing here
-//! reads a file or knows a clock.
+//! Texts become steps of the tree: TOML (`text`), MetaBase.xml (`xml`), an administrator's values (`values`). `checks` says
+//! what is wrong with a tree, `store` keeps it with its history, `backup` makes one file of it. Only `store`'s SQLite engine
+//! touches a disk, and nothing here knows a clock.
 
-mod catalogue;
+pub mod backup;
+pub mod catalogue;
 mod check;
+pub mod checks;
+pub mod compile;
 mod describe;
 pub mod error;
-mod forms;
+mod export;
+pub mod forms;
+mod ids;
+pub mod ipsec;
 pub mod key;
+pub mod path;
 mod read;
+pub mod record;
+mod relay;
 pub mod schema;
 pub mod settings;
+pub mod snapshot;
+pub mod store;
+pub mod text;
+pub mod tree;
+mod typed;
+pub mod values;
+pub mod xml;
 
 pub use describe::{catalogue, markdown};

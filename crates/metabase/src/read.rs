@@ -1,35 +1,53 @@
 //! From a TOML text to records: which key, which property, which value, and where it stands.
 
-use crate::catalogue::CATALOGUE;
+use crate::catalogue;
+use crate::compile::Problem;
 use crate::error::ConfigError;
-use crate::forms::Bad;
+use crate::forms::{self, Bad};
+use crate::ids;
+use crate::ipsec;
 use crate::key::{Key, KeyKind, NotAKey};
-use crate::schema::{DataType, Property, Value};
+use crate::path::KeyPath;
+use crate::record::Data;
+use crate::schema::{Mark, Property};
+use crate::text::Pin;
+use crate::tree::Tree;
+use crate::typed::{self, quoted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// Errors reported of one text; more would not be read.
 pub const ERRORS_MAX: usize = 20;
-/// Octets of a text: some thousand domains with a policy each.
-const TEXT_MAX: usize = 1024 * 1024;
+/// Octets of a configuration file: some thousand domains with a policy each.
+const FILE_MAX: usize = 1024 * 1024;
+/// Octets of a text that changes a tree: an export with 200,000 domains.
+const CHANGE_MAX: usize = 32 * 1024 * 1024;
 
-/// One property of one key, as a text sets it.
-pub(crate) struct Record {
-    pub(crate) key: Key,
-    pub(crate) property: &'static Property,
-    pub(crate) value: Value,
-    /// Of the value.
-    place: Range<usize>,
-    /// Of each item of a list.
-    items: Vec<Range<usize>>,
+/// What a text is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope<'t> {
+    /// A configuration file: keys that settings are made of, properties where they have effect.
+    Pins,
+    /// A change of a tree: any key, any property.
+    Change(&'t Tree),
+}
+
+/// What a text says.
+#[derive(Default)]
+pub(crate) struct Given {
+    /// The keys it names.
+    pub(crate) keys: Vec<KeyPath>,
+    /// What it sets, those that are inherited first.
+    pub(crate) pins: Vec<Pin>,
 }
 
 /// Collects records and errors of one text.
 pub(crate) struct Reader<'t> {
     text: &'t str,
     file: &'t str,
+    scope: Scope<'t>,
     /// Where each line begins.
     lines: Vec<usize>,
     /// Offsets, and what is wrong there.
@@ -39,17 +57,21 @@ pub(crate) struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    pub(crate) fn new(text: &'t str, file: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str, file: &'t str, scope: Scope<'t>) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, file, lines, errors: Vec::new(), broken: BTreeSet::new() }
+        Self { text, file, scope, lines, errors: Vec::new(), broken: BTreeSet::new() }
     }
 
-    /// The records, those that are inherited first. What is wrong is kept for `finish`.
-    pub(crate) fn records(&mut self) -> Vec<Record> {
-        if self.text.len() > TEXT_MAX {
+    /// What the text says. What is wrong is kept for `finish`.
+    pub(crate) fn read(&mut self) -> Given {
+        let most = match self.scope {
+            Scope::Pins => FILE_MAX,
+            Scope::Change(_) => CHANGE_MAX,
+        };
+        if self.text.len() > most {
             let what = format!("the text has {} octets", self.text.len());
-            self.refuse(0, Bad::new(what, format!("Keep it to {TEXT_MAX}.")));
-            return Vec::new();
+            self.refuse(0, Bad::new(what, format!("Keep it to {most}.")));
+            return Given::default();
         }
         let (root, syntax) = DeTable::parse_recoverable(self.text);
         for error in &syntax {
@@ -61,11 +83,11 @@ impl<'t> Reader<'t> {
                 self.refuse(at, Bad::new(format!("syntax: {message}"), remedy));
             }
         }
-        let mut records = Vec::new();
+        let mut given = Given::default();
         for (name, value) in root.get_ref() {
             match value.get_ref() {
                 _ if self.is_broken(&name.span(), &name.span()) => {}
-                DeValue::Table(properties) => self.table(name, properties, &mut records),
+                DeValue::Table(properties) => self.table(name, properties, &mut given),
                 _ => self.refuse(
                     name.span().start,
                     Bad::new(
@@ -75,10 +97,10 @@ impl<'t> Reader<'t> {
                 ),
             }
         }
-        records.sort_by_key(|record| record.place.start);
-        let mut records = self.refuse_twice(records);
-        records.sort_by(|a, b| a.key.cmp(&b.key));
-        records
+        given.pins.sort_by_key(|pin| pin.place.start);
+        given.pins = self.refuse_twice(given.pins);
+        given.pins.sort_by(|a, b| a.path.cmp(&b.path));
+        given
     }
 
     /// Everything that was found wrong, in the text's order; `None` where nothing was.
@@ -93,11 +115,20 @@ impl<'t> Reader<'t> {
         Some(located.collect()).filter(|errors: &Vec<_>| !errors.is_empty())
     }
 
-    /// Keeps what is wrong with a record's value.
-    pub(crate) fn refuse_value(&mut self, record: &Record, bad: Bad) {
-        let place = bad.item.and_then(|index| record.items.get(index)).unwrap_or(&record.place);
-        let what = format!("{}: {}", record.property.name, bad.what);
+    /// Keeps what is wrong with a value.
+    pub(crate) fn refuse_value(&mut self, pin: &Pin, bad: Bad) {
+        let place = bad.item.and_then(|index| pin.items.get(index)).unwrap_or(&pin.place);
+        let what = format!("{}: {}", catalogue::name_of(pin.record.id), bad.what);
         self.refuse(place.start, Bad { what, ..bad });
+    }
+
+    /// Keeps a problem of what was made of the text, at the pin that has it.
+    pub(crate) fn refuse_problem(&mut self, pin: Option<&Pin>, problem: Problem) {
+        let Problem { path, name, what, remedy, item, .. } = problem;
+        match pin {
+            Some(pin) => self.refuse_value(pin, Bad { item, what, remedy }),
+            None => self.refuse(0, Bad::new(format!("{path}: {name}: {what}"), remedy)),
+        }
     }
 
     /// Whether a syntax error in these lines may have left half a name or value behind.
@@ -129,105 +160,126 @@ impl<'t> Reader<'t> {
         (line, self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1)
     }
 
-    fn table(
-        &mut self,
-        name: &Spanned<toml::de::DeString<'_>>,
-        table: &DeTable<'_>,
-        records: &mut Vec<Record>,
-    ) {
+    fn table(&mut self, name: &Spanned<DeString<'_>>, table: &DeTable<'_>, given: &mut Given) {
         let at = name.span().start;
-        let key = match Key::parse(name.get_ref()) {
-            Ok(key) => key,
-            Err(why) => return self.refuse(at, bad_key(name.get_ref(), &why)),
+        let (key, path) = match self.key(name.get_ref()) {
+            Ok(found) => found,
+            Err(bad) => return self.refuse(at, bad),
         };
+        given.keys.push(path.clone());
         for (name, value) in table {
             if self.is_broken(&name.span(), &value.span()) {
                 continue;
             }
-            let Some(property) = find(name.get_ref()) else {
+            let Some((id, property)) = find(name.get_ref()) else {
                 self.refuse(name.span().start, unknown_property(name.get_ref()));
                 continue;
             };
-            if !property.keys.contains(&key.kind()) {
-                self.refuse(name.span().start, misplaced(property, &key));
+            let is_misplaced = |property: &&Property, key: &Key| {
+                property.apply().is_some() && !property.stands_at(key.kind())
+            };
+            if let (Some(key), Some(property)) = (&key, property)
+                && is_misplaced(&property, key)
+            {
+                self.refuse(name.span().start, misplaced(property, key));
+                continue;
+            }
+            // A change is judged by what it changes: what was imported may stay.
+            if let (Scope::Pins, Some(Property { mark: Mark::Refused(why), name: known, .. })) =
+                (self.scope, property)
+            {
+                let what = format!("{known}: is not taken");
+                self.refuse(name.span().start, Bad::new(what, *why));
                 continue;
             }
             let items = match value.get_ref() {
                 DeValue::Array(array) => array.iter().map(Spanned::span).collect(),
                 _ => Vec::new(),
             };
-            let mut record =
-                Record { key: key.clone(), property, value: Value::Number(0), place: value.span(), items };
-            match typed(property, value.get_ref()) {
-                Ok(value) => {
-                    record.value = value;
-                    records.push(record);
+            let place = value.span();
+            match typed::record(id, property, value.get_ref()) {
+                Ok(record) => {
+                    let line = self.line(place.start);
+                    given.pins.push(Pin { path: path.clone(), record, line, place, items });
                 }
-                Err(bad) => self.refuse_value(&record, bad),
+                Err(bad) => {
+                    let at = bad.item.and_then(|index| items.get(index)).unwrap_or(&place).start;
+                    let what = format!("{}: {}", catalogue::name_of(id), bad.what);
+                    self.refuse(at, Bad { what, ..bad });
+                }
             }
         }
     }
 
-    /// Names may differ in case, so the TOML reader cannot see all that is set twice. Takes records in the text's order
-    /// and leaves the first of each.
-    fn refuse_twice(&mut self, records: Vec<Record>) -> Vec<Record> {
-        let mut first_lines: BTreeMap<(Key, u32), usize> = BTreeMap::new();
-        let mut kept = Vec::with_capacity(records.len());
-        for record in records {
-            let place = (record.key.clone(), record.property.id);
+    /// The key that a table is named for. In a change an exact path is taken first: it may be a key outside of ours.
+    fn key(&self, name: &str) -> Result<(Option<Key>, KeyPath), Bad> {
+        let Scope::Change(tree) = self.scope else {
+            let key = Key::parse(name).map_err(|why| bad_key(name, &why))?;
+            let path = key.path();
+            return Ok((Some(key), path));
+        };
+        let exact = name.parse().ok().filter(|path| name.starts_with('/') && tree.node(path).is_some());
+        let path = match exact {
+            Some(path) => path,
+            None => KeyPath::read(name).map_err(|why| {
+                Bad::new(format!("{}: {why}", quoted(name)), "Give a path such as /LM/SmtpSvc/1.")
+            })?,
+        };
+        Ok((None, path))
+    }
+
+    /// Names may differ in case, so the TOML reader cannot see all that is set twice. Takes pins in the text's order and
+    /// leaves the first of each. A file that opens the relay to all is refused as well.
+    fn refuse_twice(&mut self, pins: Vec<Pin>) -> Vec<Pin> {
+        let mut first_lines: BTreeMap<(KeyPath, u32), usize> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(pins.len());
+        for pin in pins {
+            let place = (pin.path.clone(), pin.record.id);
             if let Some(line) = first_lines.get(&place) {
-                let what = format!("is set twice at {}, first in line {line}", record.key);
-                self.refuse_value(&record, Bad::new(what, "Keep one of the two."));
-            } else {
-                first_lines.insert(place, self.line(record.place.start));
-                kept.push(record);
+                let what = format!("is set twice at {}, first in line {line}", pin.path);
+                self.refuse_value(&pin, Bad::new(what, "Keep one of the two."));
+                continue;
             }
+            if let (Scope::Pins, Some(bad)) = (self.scope, self.open_to_all(&pin)) {
+                self.refuse_value(&pin, bad);
+            }
+            first_lines.insert(place, pin.line);
+            kept.push(pin);
         }
         kept
     }
-}
 
-/// The property of a name in any case, or of an id.
-pub(crate) fn find(name: &str) -> Option<&'static Property> {
-    let id: Option<u32> = name.parse().ok();
-    CATALOGUE.iter().find(|p| p.name.eq_ignore_ascii_case(name) || Some(p.id) == id)
-}
-
-fn typed(property: &Property, value: &DeValue<'_>) -> Result<Value, Bad> {
-    let wrong = |what: &str| {
-        Bad::new(format!("{} is not {what}", shown(value)), format!("Give {}.", property.expectation()))
-    };
-    match (property.data_type, value) {
-        (DataType::Dword, DeValue::Integer(integer)) => {
-            let digits: String = integer.as_str().chars().filter(|c| *c != '_').collect();
-            let number = u32::from_str_radix(&digits, integer.radix());
-            crate::check::number(property, number.map_err(|_| wrong("a number of 32 bits"))?)
+    /// Whoever writes a file has nobody to ask whether it is meant, as a change by command has.
+    fn open_to_all(&self, pin: &Pin) -> Option<Bad> {
+        let Data::Binary(octets) = &pin.record.data else { return None };
+        if pin.record.id != ids::RELAY_IP_LIST {
+            return None;
         }
-        (DataType::Dword, DeValue::String(name)) if !property.names.is_empty() => {
-            let known = property.names.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
-            known.map(|(number, _)| Value::Number(*number)).ok_or_else(|| wrong("known"))
-        }
-        (DataType::Dword, _) => Err(wrong("a number")),
-        (DataType::Bool, DeValue::Boolean(yes)) => Ok(Value::Number(u32::from(*yes))),
-        (DataType::Bool, DeValue::Integer(n)) if matches!(n.as_str(), "0" | "1") => {
-            Ok(Value::Number(u32::from(n.as_str() == "1")))
-        }
-        (DataType::Bool, _) => Err(wrong("true or false")),
-        (DataType::String, DeValue::String(text)) => Ok(Value::Text(text.clone().into_owned())),
-        (DataType::String, _) => Err(wrong("a text")),
-        (DataType::MultiSz | DataType::Binary, DeValue::Array(array)) => {
-            let item = |(index, item): (usize, &Spanned<DeValue<'_>>)| match item.get_ref() {
-                DeValue::String(text) => Ok(text.clone().into_owned()),
-                other => Err(Bad {
-                    item: Some(index),
-                    what: format!("{} is not a text", shown(other)),
-                    remedy: format!("Give {}.", property.expectation()),
-                }),
-            };
-            array.iter().enumerate().map(item).collect::<Result<_, _>>().map(Value::List)
-        }
-        (DataType::MultiSz | DataType::Binary, _) => Err(wrong("a list")),
+        ipsec::decode(octets).ok()?.granted.iter().find(|network| network.prefix_len() == 0)?;
+        // What is stored is in the order of masks, so the item is looked for in the text.
+        let is_all = |place: &Range<usize>| {
+            let item = self.text.get(place.clone()).unwrap_or_default().trim_matches(['"', '\'']);
+            forms::network(item.trim()).is_ok_and(|network| network.prefix_len() == 0)
+        };
+        let what = "lets everyone relay: an open relay is soon used by spammers and refused by everyone else";
+        let bad = Bad::new(what, "List the networks whose machines are yours.");
+        Some(Bad { item: pin.items.iter().position(is_all), ..bad })
     }
+}
+
+/// The id that a name or a number stands for, and the property, where the schema knows it.
+fn find(name: &str) -> Option<(u32, Option<&'static Property>)> {
+    if let Some(property) = catalogue::by_name(name) {
+        return Some((property.id, Some(property)));
+    }
+    const UNKNOWN: &str = "UnknownName_";
+    let is_unknown = name.get(..UNKNOWN.len()).is_some_and(|head| head.eq_ignore_ascii_case(UNKNOWN));
+    let digits = if is_unknown { name.get(UNKNOWN.len()..)? } else { name };
+    let id = match digits.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some((id, catalogue::by_id(id)))
 }
 
 fn bad_key(path: &str, why: &NotAKey) -> Bad {
@@ -262,24 +314,4 @@ fn misplaced(property: &Property, key: &Key) -> Bad {
         format!("{}: has no effect at {key}", property.name),
         format!("Put it under {}.", places.join(" or ").replace("/n", "/1")),
     )
-}
-
-fn shown(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => quoted(text),
-        DeValue::Integer(integer) => integer.to_string().chars().take(SHOWN_MAX).collect(),
-        DeValue::Float(float) => float.to_string().chars().take(SHOWN_MAX).collect(),
-        DeValue::Boolean(yes) => yes.to_string(),
-        DeValue::Datetime(_) => "a date".into(),
-        DeValue::Array(_) => "a list".into(),
-        DeValue::Table(_) => "a table".into(),
-    }
-}
-
-/// Characters of a value that an error repeats.
-const SHOWN_MAX: usize = 80;
-
-fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(SHOWN_MAX).collect();
-    format!("{short:?}")
 }

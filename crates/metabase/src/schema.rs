@@ -2,6 +2,7 @@
 
 use crate::forms::Bad;
 use crate::key::{Key, KeyKind};
+use crate::record::StoredType;
 use crate::settings::Draft;
 
 /// One property: an entry of the catalogue.
@@ -15,7 +16,7 @@ pub struct Property {
     pub data_type: DataType,
     /// Whom the original's store filed it under.
     pub user_type: UserType,
-    /// Attribute bits: `INHERIT`, `REFERENCE`.
+    /// Attribute bits, as in `record`.
     pub attributes: u32,
     /// What its value counts or is made of.
     pub unit: &'static str,
@@ -23,6 +24,8 @@ pub struct Property {
     pub bounds: Option<(u32, u32)>,
     /// The numbers it may have and what each is called, where it is an enumeration.
     pub names: &'static [(u32, &'static str)],
+    /// The bits that are known and what each is called, where it is a mask.
+    pub bits: &'static [(u32, &'static str)],
     /// What a fresh install has.
     pub fresh: Default,
     /// What holds where an imported configuration has no value, if that differs.
@@ -31,9 +34,30 @@ pub struct Property {
     pub keys: &'static [KeyKind],
     /// What it is for, in a sentence.
     pub doc: &'static str,
-    /// Puts a value of the right type and within bounds into the settings.
-    pub(crate) apply: Apply,
+    /// What it does in this service.
+    pub mark: Mark,
 }
+
+/// What a property does in this service.
+#[derive(Clone, Copy, Debug)]
+pub enum Mark {
+    /// It takes effect.
+    InForce {
+        /// The name of the test that shows the effect.
+        effect_test: &'static str,
+        /// Puts a value of the right type and within bounds into the settings.
+        apply: Effect,
+    },
+    /// It is kept, and nothing reads it.
+    Kept,
+    /// It is not taken from an administrator, as it would promise what the service does not do; an imported one is kept.
+    /// The reason is a sentence that ends in what to do instead, if anything.
+    Refused(&'static str),
+}
+
+/// How a value gets into the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Effect(pub(crate) Apply);
 
 pub(crate) type Apply = fn(&mut Draft, &Key, &Value) -> Result<(), Bad>;
 
@@ -46,9 +70,11 @@ pub enum DataType {
     Bool,
     /// A text.
     String,
+    /// A text with names of environment variables.
+    ExpandSz,
     /// A list of texts.
     MultiSz,
-    /// Octets; of the properties here, a list of networks, shown as one.
+    /// Octets; where the unit is `NETWORKS`, a list of networks.
     Binary,
 }
 
@@ -60,6 +86,7 @@ impl DataType {
             Self::Dword => "DWORD",
             Self::Bool => "BOOL",
             Self::String => "STRING",
+            Self::ExpandSz => "EXPANDSZ",
             Self::MultiSz => "MULTISZ",
             Self::Binary => "BINARY",
         }
@@ -73,12 +100,24 @@ pub enum UserType {
     Server,
     /// `IIS_MD_UT_FILE`, 2.
     File,
+    /// `IIS_MD_UT_WAM`, 100.
+    Wam,
 }
 
-/// The value is seen by the keys below.
-pub const INHERIT: u32 = 1;
-/// The value is handed out by reference.
-pub const REFERENCE: u32 = 8;
+impl UserType {
+    /// The original's number.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Server => 1,
+            Self::File => 2,
+            Self::Wam => 100,
+        }
+    }
+}
+
+/// The unit of a BINARY that is a list of networks.
+pub const NETWORKS: &str = "networks";
 
 /// Ids of properties that the original does not have, or has without an id known in public.
 pub const OWN_IDS: std::ops::RangeInclusive<u32> = 100_000..=129_999;
@@ -107,6 +146,17 @@ pub enum Value {
     List(Vec<String>),
 }
 
+impl std::fmt::Display for Default {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::List(list) => write!(f, "{list:?}"),
+            Self::Unset(words) => f.write_str(words),
+        }
+    }
+}
+
 impl Default {
     /// As a value, unless unset.
     #[must_use]
@@ -127,6 +177,50 @@ impl Property {
         OWN_IDS.contains(&self.id)
     }
 
+    /// The type its records have in the tree.
+    #[must_use]
+    pub fn stored_type(&self) -> StoredType {
+        match self.data_type {
+            DataType::Dword | DataType::Bool => StoredType::Dword,
+            DataType::String => StoredType::String,
+            DataType::ExpandSz => StoredType::ExpandSz,
+            DataType::MultiSz => StoredType::MultiSz,
+            DataType::Binary => StoredType::Binary,
+        }
+    }
+
+    /// Whether its octets are a list of networks.
+    #[must_use]
+    pub fn is_networks(&self) -> bool {
+        self.data_type == DataType::Binary && self.unit == NETWORKS
+    }
+
+    /// Whether it is edited as a list.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.data_type == DataType::MultiSz || self.is_networks()
+    }
+
+    /// Whether it may stand at a key of a kind.
+    #[must_use]
+    pub fn stands_at(&self, kind: KeyKind) -> bool {
+        self.keys.iter().any(|known| *known == kind || *known == KeyKind::Any)
+    }
+
+    /// What holds without a record.
+    #[must_use]
+    pub fn absent(&self) -> Default {
+        self.absent.unwrap_or(self.fresh)
+    }
+
+    /// How it takes effect, if it does.
+    pub(crate) fn apply(&self) -> Option<Apply> {
+        match self.mark {
+            Mark::InForce { apply, .. } => Some(apply.0),
+            Mark::Kept | Mark::Refused(_) => None,
+        }
+    }
+
     /// What may be given, as the end of a sentence: `a number from 1 to 10000`.
     #[must_use]
     pub fn expectation(&self) -> String {
@@ -135,11 +229,15 @@ impl Property {
                 self.names.iter().map(|(number, name)| format!("{number} (\"{name}\")")).collect();
             return format!("one of {}", choices.join(", "));
         }
+        if let Some((_, bit)) = self.bits.first() {
+            return format!("a number, or names of bits joined by |, as {bit}");
+        }
         match (self.data_type, self.bounds) {
             (DataType::Dword, Some((least, most))) => format!("a number from {least} to {most}"),
             (DataType::Dword, None) => format!("a number from 0 to {}", u32::MAX),
             (DataType::Bool, _) => "true or false".into(),
-            (DataType::String, _) => format!("a text in quotes, {}", self.unit),
+            (DataType::String | DataType::ExpandSz, _) => format!("a text in quotes, {}", self.unit),
+            (DataType::Binary, _) if !self.is_networks() => "octets in hex".into(),
             (DataType::MultiSz | DataType::Binary, _) => {
                 format!("a list of texts, [\"...\", \"...\"], {}", self.unit)
             }

@@ -1,17 +1,17 @@
 //! Compiled settings: what a virtual server runs by, typed and complete.
 //!
-//! They are made from the catalogue's fresh-install values and from what a configuration text sets, and never change
-//! afterwards: a changed configuration is another `Settings`, handed out in an `Arc`.
+//! They are made of a tree (`compile`), and never change afterwards: a changed configuration is another `Settings`, handed
+//! out in an `Arc`.
 
-use crate::catalogue::CATALOGUE;
+use crate::compile::{self, Place};
 use crate::error::ConfigError;
 use crate::forms::Bad;
-use crate::key::Key;
-use crate::read::{Reader, Record};
-use crate::schema::Value;
+use crate::ids;
+use crate::read::{Reader, Scope};
+use crate::text::Pin;
+use imbl::OrdMap;
 use ipnet::IpNet;
 use postroad_mail::domain::{Domain, Host};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use std::time::Duration;
 /// The settings of one virtual server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// Which state of the metabase they were made of; 0 where they were made of a text.
+    pub generation: u64,
     /// Where to listen, in the order given; never empty. Port 0 lets the system choose.
     pub bindings: Vec<SocketAddr>,
     /// Our name in the greeting, EHLO and `Received`.
@@ -41,8 +43,6 @@ pub struct Settings {
     pub retry: Vec<Duration>,
     /// Age at which a message is returned.
     pub expire: Duration,
-    /// Age at which its sender is told that it waits.
-    pub delay: Duration,
     /// The smart host and its port, if all remote mail goes there.
     pub smart_host: Option<(Host, u16)>,
     /// Port dialled on remote servers.
@@ -57,6 +57,10 @@ pub struct Settings {
     pub badmail_dir: PathBuf,
     /// The Drop folder.
     pub drop_dir: PathBuf,
+    /// How often a backup of the metabase is made by itself.
+    pub backup_every: Option<Duration>,
+    /// How many of those are kept.
+    pub backup_keep: u32,
     /// Whether remote mail goes out over TLS or not at all.
     pub tls_required: bool,
     /// How names are resolved.
@@ -73,7 +77,7 @@ pub struct DnsSettings {
     /// `SmtpUseTcpDns`: 0, 1, 2, or `ADAPTIVE`.
     pub policy: u32,
     /// `SmtpUseTcpDns` of domains that differ.
-    pub policies_by_domain: BTreeMap<Domain, u32>,
+    pub policies_by_domain: OrdMap<Domain, u32>,
     /// Waits between attempts of a next hop that DNS holds up; the last one repeats. Never empty.
     pub retry: Vec<Duration>,
     /// First and longest wait between probes of a transport that failed; the wait doubles.
@@ -106,7 +110,10 @@ impl Settings {
     /// server where it is a domain name, else `localhost` does; relative folders are inside `data_dir`.
     #[must_use]
     pub fn fresh(data_dir: &Path, host_name: &str) -> Self {
-        Draft::fresh(data_dir).finish(host_name)
+        let place = Place { data_dir: data_dir.into(), host_name: host_name.into() };
+        let (draft, problems) = compile::draft(&compile::fresh_tree(), &place);
+        debug_assert!(problems.is_empty(), "{problems:?}");
+        draft.finish(host_name)
     }
 
     /// What a configuration text sets, over the fresh-install values. `file` is what errors call the text.
@@ -114,16 +121,21 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong with the text, in its order, at most `ERRORS_MAX` entries.
     pub fn read(text: &str, file: &str, data_dir: &Path, host_name: &str) -> Result<Self, Vec<ConfigError>> {
-        let mut reader = Reader::new(text, file);
-        let records = reader.records();
-        let mut draft = Draft::fresh(data_dir);
-        // Records come in order of inheritance, so what stands at a key replaces what it inherits.
-        for record in &records {
-            if let Err(bad) = (record.property.apply)(&mut draft, &record.key, &record.value) {
-                reader.refuse_value(record, bad);
+        let place = Place { data_dir: data_dir.into(), host_name: host_name.into() };
+        let mut reader = Reader::new(text, file, Scope::Pins);
+        let pins = reader.read().pins;
+        // Its bounds are far above what a text can hold; a tree that is full would be a fresh one.
+        let tree = compile::overlay(&compile::fresh_tree(), &pins).unwrap_or_default();
+        let (draft, problems) = compile::draft(&tree, &place);
+        for problem in problems {
+            // A SmartHost that was refused has its own error.
+            if problem.id == Some(ids::SMART_HOST_TYPE) && reader.refused("SmartHost") {
+                continue;
             }
+            let is_its = |pin: &&Pin| pin.path == problem.path && Some(pin.record.id) == problem.id;
+            reader.refuse_problem(pins.iter().find(is_its), problem);
         }
-        cross_check(&draft, &records, &mut reader);
+        smart_host_unused(&draft, &pins, &mut reader);
         match reader.finish() {
             Some(errors) => Err(errors),
             None => Ok(draft.finish(host_name)),
@@ -131,27 +143,32 @@ impl Settings {
     }
 }
 
+/// Mail would pass by a host that was named for it; the original's administrators met that often.
+fn smart_host_unused(draft: &Draft, pins: &[Pin], reader: &mut Reader<'_>) {
+    let last = |id: u32| pins.iter().rev().find(|pin| pin.record.id == id);
+    if let (None, Some(host)) = (last(ids::SMART_HOST_TYPE), last(ids::SMART_HOST))
+        && draft.smart_host.is_some()
+        && !reader.refused("SmartHostType")
+    {
+        let remedy = "Set SmartHostType = 2 to send all remote mail through it, or 0 to keep it for later.";
+        reader.refuse_value(host, Bad::new("has no effect, because SmartHostType is not set", remedy));
+    }
+}
+
 impl Draft {
-    /// The catalogue's fresh-install values, over a form that has none.
-    fn fresh(data_dir: &Path) -> Self {
-        let mut draft = Self {
+    /// A form that has no values.
+    pub(crate) fn blank(data_dir: &Path) -> Self {
+        Self {
             settings: Settings::blank(),
             data_dir: data_dir.into(),
             fqdn: None,
             default_domain: None,
             smart_host: None,
             smart_host_always: None,
-        };
-        for property in CATALOGUE {
-            if let Some(value) = property.fresh.value() {
-                let applied = (property.apply)(&mut draft, &Key::Server, &value);
-                debug_assert!(applied.is_ok(), "{}: {applied:?}", property.name);
-            }
         }
-        draft
     }
 
-    fn finish(self, host_name: &str) -> Settings {
+    pub(crate) fn finish(self, host_name: &str) -> Settings {
         let mut settings = self.settings;
         settings.fqdn = self.fqdn.or_else(|| host_name.parse().ok()).unwrap_or(settings.fqdn);
         settings.default_domain = self.default_domain.unwrap_or_else(|| settings.fqdn.clone());
@@ -164,34 +181,12 @@ impl Draft {
     }
 }
 
-/// What no value shows by itself.
-fn cross_check(draft: &Draft, records: &[Record], reader: &mut Reader<'_>) {
-    let last = |name: &str| records.iter().rev().find(|record| record.property.name == name);
-    match (last("SmartHostType"), last("SmartHost")) {
-        (Some(kind), host) if draft.smart_host_always == Some(true) && draft.smart_host.is_none() => {
-            // A SmartHost that was refused has its own error.
-            let empty = host.is_none_or(|host| host.value == Value::Text(String::new()));
-            if empty && !reader.refused("SmartHost") {
-                let remedy =
-                    "Set SmartHost, as \"relay.example.org\" or \"[192.0.2.1]:587\", or SmartHostType = 0.";
-                reader.refuse_value(kind, Bad::new("is 2, but there is no SmartHost", remedy));
-            }
-        }
-        // Mail would pass by a host that was named for it; the original's administrators met that often.
-        (None, Some(host)) if draft.smart_host.is_some() && !reader.refused("SmartHostType") => {
-            let remedy =
-                "Set SmartHostType = 2 to send all remote mail through it, or 0 to keep it for later.";
-            reader.refuse_value(host, Bad::new("has no effect, because SmartHostType is not set", remedy));
-        }
-        _ => {}
-    }
-}
-
 impl Settings {
     /// No value anywhere: what the catalogue's fresh-install values are put into.
     fn blank() -> Self {
         let localhost = Domain::localhost();
         Self {
+            generation: 0,
             bindings: Vec::new(),
             fqdn: localhost.clone(),
             default_domain: localhost,
@@ -203,7 +198,6 @@ impl Settings {
             hop_count: 0,
             retry: Vec::new(),
             expire: Duration::ZERO,
-            delay: Duration::ZERO,
             smart_host: None,
             remote_port: 0,
             batch_max: 0,
@@ -211,11 +205,13 @@ impl Settings {
             out_connections_per_domain_max: 0,
             badmail_dir: PathBuf::new(),
             drop_dir: PathBuf::new(),
+            backup_every: None,
+            backup_keep: 1,
             tls_required: false,
             dns: DnsSettings {
                 servers: Vec::new(),
                 policy: ADAPTIVE,
-                policies_by_domain: BTreeMap::new(),
+                policies_by_domain: OrdMap::new(),
                 retry: Vec::new(),
                 probe: (Duration::ZERO, Duration::ZERO),
                 udp_first: Duration::ZERO,

@@ -3,9 +3,11 @@
 use crate::answers::{self, Source};
 use crate::clock::Clock;
 use crate::data::{self, DataDir, DataError};
-use crate::{configuration, store};
+use crate::metabase::{self, AtRest, Registry};
+use crate::store;
 use postroad_control::answer::{Done, EventRow};
-use postroad_control::{Failed, FailedKind, Item, LINE_MAX, Line, Request, SOCKET, Which};
+use postroad_control::meta::MetaRequest;
+use postroad_control::{ANSWER_LINE_MAX, Failed, FailedKind, Item, Line, Request, SOCKET, Which};
 use postroad_engine::queue::{
     AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection,
 };
@@ -82,8 +84,11 @@ fn ask_service(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(I
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
-        let octets =
-            reader.by_ref().take(LINE_MAX as u64).read_line(&mut line).map_err(|error| broken(&error))?;
+        let octets = reader
+            .by_ref()
+            .take(ANSWER_LINE_MAX as u64)
+            .read_line(&mut line)
+            .map_err(|error| broken(&error))?;
         if octets == 0 {
             return Err(broken(&"the connection was closed"));
         }
@@ -140,15 +145,19 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
     if *request == Request::Status {
         return Err(unavailable(format!("no service runs on {}", dir.path.display())));
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| unavailable(error.to_string()))?;
+    if let Request::Meta(request) = request {
+        return ask_metabase(&dir, request, &runtime, each);
+    }
     let spool = dir.path.join(data::SPOOL);
     if !spool.exists() {
         return Err(unavailable(format!("{} holds no spool", dir.path.display())));
     }
-    let settings = configuration::read(&dir.path, None).map_err(unavailable)?;
+    let settings = Registry::open(&dir.path, None, Clock::start().now().wall)?.published();
+    let settings = Arc::clone(&settings.load().settings);
     let store = store::open(&spool, &Options::default()).map_err(|error| store_failed(&error))?;
     let offline = Offline { store: RefCell::new(store), settings, clock: Clock::start() };
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|error| unavailable(error.to_string()))?;
     match request {
         Request::QueueRetry { which } => {
             each(Item::Done(offline.admin(AdminRequest::Retry(selection(which)))?));
@@ -160,6 +169,26 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
         }
         request => runtime.block_on(answer(&offline, request, each)),
     }
+}
+
+/// A question about the metabase of a folder where no service runs.
+fn ask_metabase(
+    dir: &DataDir,
+    request: &MetaRequest,
+    runtime: &tokio::runtime::Runtime,
+    each: &mut dyn FnMut(Item),
+) -> Result<(), Failed> {
+    if !dir.path.join(metabase::FILE).exists() && !dir.path.join(data::SPOOL).exists() {
+        return Err(unavailable(format!(
+            "{} holds no metabase. Start a service on it once with `postroad serve`, or name another folder with --data",
+            dir.path.display()
+        )));
+    }
+    let now = Clock::start().now().wall;
+    let mut registry = Registry::open(&dir.path, None, now)?;
+    let answered = metabase::answer(&mut registry, request, now, &AtRest, each);
+    tokio::task::LocalSet::new().block_on(runtime, answered)?;
+    runtime.block_on(registry.write_history_if_changed()).map_err(unavailable)
 }
 
 /// Answers a question that changes nothing.
@@ -210,7 +239,8 @@ pub(crate) async fn answer(
         Request::Status
         | Request::QueueRetry { .. }
         | Request::QueueDelete { .. }
-        | Request::Events { .. } => {
+        | Request::Events { .. }
+        | Request::Meta(_) => {
             Err(Failed { kind: FailedKind::Usage, what: String::from("not a question of this kind") })
         }
     }

@@ -1,34 +1,43 @@
 //! Where settings come from, and what of the system they need: the configuration file, resolv.conf, our own addresses.
 
-use crate::data;
+use postroad_control::{Failed, FailedKind};
 use postroad_dns::settings::{Settings as DnsSettings, Timeouts};
+use postroad_metabase::compile::Place;
+use postroad_metabase::error::ConfigError;
 use postroad_metabase::settings::Settings;
+use postroad_metabase::text::{self, Pin};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Octets of a configuration file at most.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 const DNS_PORT: u16 = 53;
 
-/// Reads the settings: the file's over the fresh-install values. Errors are whole sentences, one a line.
-pub(crate) fn read(data: &Path, file: Option<&PathBuf>) -> Result<Arc<Settings>, String> {
-    let host = data::host_name();
-    let Some(path) = file else { return Ok(Arc::new(Settings::fresh(data, &host))) };
+/// The properties that a configuration file pins; none without a file. Errors are whole sentences, one a line.
+///
+/// # Errors
+/// `Usage`: file, line, what is wrong, what to do.
+pub(crate) fn pins(file: Option<&PathBuf>, place: &Place) -> Result<Vec<Pin>, Failed> {
+    let Some(path) = file else { return Ok(Vec::new()) };
+    let refused = |what: String| Failed { kind: FailedKind::Usage, what };
     let shown = path.display();
     let size = std::fs::metadata(path).map(|found| found.len());
     if size.as_ref().is_ok_and(|size| *size > FILE_MAX) {
-        return Err(format!("{shown} is over {FILE_MAX} octets: it is not a configuration file"));
+        return Err(refused(format!("{shown} is over {FILE_MAX} octets: it is not a configuration file")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| {
-        format!(
+        refused(format!(
             "the configuration file {shown} cannot be read: {error}. Name a TOML file that this user may read"
-        )
+        ))
     })?;
-    Settings::read(&text, &shown.to_string(), data, &host)
-        .map(Arc::new)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    let name = shown.to_string();
+    let lines = |errors: Vec<ConfigError>| {
+        refused(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    // By itself first, so that what is wrong with a value is told by its line.
+    Settings::read(&text, &name, &place.data_dir, &place.host_name).map_err(lines)?;
+    text::pins(&text, &name).map_err(lines)
 }
 
 /// What the resolver is to know.

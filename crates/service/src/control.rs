@@ -4,6 +4,8 @@ use crate::answers::{self, Source};
 use crate::ask;
 use crate::hub::Hub;
 use crate::listen::Listeners;
+use crate::live::Running;
+use crate::metabase::{self, Registry};
 use postroad_control::answer::{DnsServer, Status, WaitingHop};
 use postroad_control::{Failed, FailedKind, Item, LINE_MAX, Line, Request, SOCKET};
 use postroad_dns::policy::Policy;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Mutex;
 
 /// Faces answered at once; a further one waits in the system's backlog.
 const FACES_MAX: usize = 16;
@@ -36,6 +39,9 @@ const HOPS_SEARCHED: usize = 1000;
 pub(crate) struct Desk {
     pub(crate) hub: Rc<Hub>,
     pub(crate) listeners: Rc<Listeners>,
+    pub(crate) running: Rc<Running>,
+    /// One question about the metabase at a time.
+    pub(crate) registry: Rc<Mutex<Registry>>,
     pub(crate) data: PathBuf,
     pub(crate) config: Option<PathBuf>,
     pub(crate) started: Wall,
@@ -183,6 +189,11 @@ async fn answer(
                 }
             }
         }
+        Request::Meta(request) => {
+            let mut registry = desk.registry.lock().await;
+            let (now, running) = (desk.now(), desk.running.as_ref());
+            metabase::answer(&mut registry, request, now, running, &mut |item| items.push(item)).await?;
+        }
         request => ask::answer(desk.as_ref(), request, &mut |item| items.push(item)).await?,
     }
     let lines: Vec<Line> = items.into_iter().map(Line::Item).collect();
@@ -198,6 +209,9 @@ impl Desk {
     async fn status(&self) -> Result<Status, Failed> {
         let hub = &self.hub;
         let settings = hub.settings();
+        let registry = self.registry.lock().await;
+        let (pins, confirm_until) = (registry.pins(), registry.pending_until());
+        drop(registry);
         let policy = Policy::from_property(settings.dns.policy).unwrap_or_default();
         let (messages, outbound, store_up) =
             hub.queue(|queue| (queue.messages(), queue.connections() as u64, queue.store_is_up()));
@@ -209,6 +223,9 @@ impl Desk {
             bindings: self.listeners.bound().iter().map(ToString::to_string).collect(),
             data: self.data.display().to_string(),
             config: self.config.as_ref().map(|path| path.display().to_string()),
+            generation: settings.generation,
+            pins,
+            confirm_until,
             dns_policy: policy.to_string(),
             dns_servers: hub.dns.servers().iter().map(dns_server).collect(),
             messages,

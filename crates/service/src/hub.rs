@@ -18,6 +18,7 @@ use postroad_events::fact::{Fact, Transport};
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Mono;
 use postroad_metabase::settings::Settings;
+use postroad_metabase::snapshot::Published;
 use postroad_spool::StoreError;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -55,7 +56,7 @@ pub(crate) struct Hub {
     pub(crate) stopping: Cell<bool>,
     pub(crate) stopped: Notify,
     pub(crate) inbound: Cell<u64>,
-    settings: RefCell<Arc<Settings>>,
+    published: Arc<Published>,
     queue: RefCell<Queue>,
     timer: Notify,
     armed: Cell<Option<Mono>>,
@@ -68,7 +69,7 @@ pub(crate) struct Hub {
 /// What a hub is made of.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) published: Arc<Published>,
     pub(crate) report: Rc<Report>,
     pub(crate) store: StoreHandle,
     pub(crate) dns: Rc<DnsShell>,
@@ -79,7 +80,7 @@ pub(crate) struct Parts {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let queue = Queue::new(Arc::clone(&parts.settings), parts.seed);
+        let queue = Queue::new(Arc::clone(&parts.published.load().settings), parts.seed);
         Rc::new(Self {
             clock: parts.clock,
             report: parts.report,
@@ -94,7 +95,7 @@ impl Hub {
             stopping: Cell::new(false),
             stopped: Notify::new(),
             inbound: Cell::new(0),
-            settings: RefCell::new(parts.settings),
+            published: parts.published,
             queue: RefCell::new(queue),
             timer: Notify::new(),
             armed: Cell::new(None),
@@ -120,12 +121,7 @@ impl Hub {
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.borrow())
-    }
-
-    pub(crate) fn set(self: &Rc<Self>, settings: Arc<Settings>) {
-        *self.settings.borrow_mut() = Arc::clone(&settings);
-        self.tell(QueueInput::Settings(settings));
+        Arc::clone(&self.published.load().settings)
     }
 
     /// Waits until the queue takes drafts.

@@ -5,6 +5,7 @@
 mod answers;
 pub mod ask;
 mod attempt;
+mod backups;
 mod clock;
 mod configuration;
 mod control;
@@ -12,7 +13,9 @@ mod data;
 mod folders;
 mod hub;
 mod listen;
+mod live;
 pub mod lookup;
+mod metabase;
 mod report;
 mod resolver;
 mod run;

@@ -17,6 +17,10 @@ const BACKLOG: u32 = 1024;
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Bindings that nothing is accepted from yet: as wanted, as bound.
+#[derive(Default)]
+pub(crate) struct Prepared(Vec<(SocketAddr, SocketAddr, TcpListener)>);
+
 /// The bindings in force.
 #[derive(Default)]
 pub(crate) struct Listeners {
@@ -29,8 +33,9 @@ impl Listeners {
         self.tasks.borrow().values().map(|(bound, _)| *bound).collect()
     }
 
-    /// Makes `wanted` the bindings. If one cannot be bound nothing changes.
-    pub(crate) fn set(&self, hub: &Rc<Hub>, wanted: &[SocketAddr]) -> Result<(), (SocketAddr, io::Error)> {
+    /// Binds what of `wanted` is not bound yet, and nothing else: a change that cannot take effect is found out before it is
+    /// made.
+    pub(crate) fn prepare(&self, wanted: &[SocketAddr]) -> Result<Prepared, (SocketAddr, io::Error)> {
         let known = |address: &SocketAddr| self.tasks.borrow().contains_key(address);
         let mut fresh = Vec::new();
         for address in wanted.iter().filter(|address| !known(address)) {
@@ -38,8 +43,13 @@ impl Listeners {
             let bound = listener.local_addr().map_err(|error| (*address, error))?;
             fresh.push((*address, bound, listener));
         }
+        Ok(Prepared(fresh))
+    }
+
+    /// Makes `wanted` the bindings, of which `prepared` are bound: these are listened at, others are closed.
+    pub(crate) fn set(&self, hub: &Rc<Hub>, wanted: &[SocketAddr], prepared: Prepared) {
         let mut tasks = self.tasks.borrow_mut();
-        for (address, bound, listener) in fresh {
+        for (address, bound, listener) in prepared.0 {
             let task = tokio::task::spawn_local(accept(Rc::clone(hub), listener));
             tasks.insert(address, (bound, task.abort_handle()));
             hub.report.state(Fact::Bound { address: bound });
@@ -51,7 +61,6 @@ impl Listeners {
             }
             keep
         });
-        Ok(())
     }
 
     /// Closes them all.

@@ -4,9 +4,11 @@ use crate::clock::Clock;
 use crate::resolver::DnsShell;
 use crate::{configuration, data};
 use ipnet::IpNet;
-use postroad_dns::answer::{Answer, Question};
+use postroad_dns::answer::{Answer, Question, Verdict};
 use postroad_dns::policy::Policy;
 use postroad_dns::settings::{Settings, Timeouts};
+use postroad_mail::domain::Domain;
+use postroad_metabase::settings::Settings as BaseSettings;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -42,4 +44,18 @@ pub fn lookup(options: LookupOptions) -> Result<Arc<Answer>, String> {
         let answer = shell.find(options.question, options.policy).await;
         answer.ok_or_else(|| String::from("the resolver ended without an answer"))
     })
+}
+
+/// Why a host that settings name has no address, as far as DNS says for sure; asked by those settings.
+pub(crate) async fn is_missing(settings: &BaseSettings, host: &Domain) -> Option<&'static str> {
+    let seed = data::seed().ok()?;
+    let policy = Policy::from_property(settings.dns.policy).unwrap_or_default();
+    let (shell, _news) = DnsShell::start(configuration::dns_settings(settings, &[]), Clock::start(), seed);
+    let question = Question::Host(host.clone());
+    let answer = shell.find(question, policy).await?;
+    match &answer.verdict {
+        Verdict::NoSuchDomain => Some("no such domain"),
+        Verdict::NoHost => Some("it has no address"),
+        _ => None,
+    }
 }

@@ -5,11 +5,13 @@ use crate::control::{self, Desk};
 use crate::data::{self, DataDir, DataError};
 use crate::hub::{Hub, Parts};
 use crate::listen::Listeners;
+use crate::live::Running;
+use crate::metabase::{self, Live, Registry};
 use crate::report::{LogForm, Report};
 use crate::resolver::{DnsNews, DnsShell};
 use crate::store::{self, StoreHandle, StoreReply};
 use crate::{configuration, tls};
-use postroad_control::SOCKET;
+use postroad_control::{Failed, FailedKind, SOCKET};
 use postroad_engine::queue::QueueInput;
 use postroad_events::fact::Fact;
 use postroad_events::log::EventLog;
@@ -21,13 +23,15 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc};
 
 /// How long an orderly end may take: what is at its final dot is finished, what was settled is written.
 const STOP_TIME_MAX: Duration = Duration::from_secs(9);
 /// How often resolv.conf is looked at.
 const RESOLV_CONF_EVERY: Duration = Duration::from_secs(5);
+/// How often it is seen to what is due in the metabase: an undo, a backup, a pair of history files.
+const METABASE_EVERY: Duration = Duration::from_secs(1);
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -88,7 +92,8 @@ pub fn run_until(
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     // The configuration is judged before anything is touched.
-    configuration::read(&options.data, options.config.as_ref()).map_err(ServeError::Configuration)?;
+    configuration::pins(options.config.as_ref(), &metabase::place(&options.data))
+        .map_err(ServeError::from)?;
     let dir = DataDir::create(&options.data).map_err(|error| match error {
         DataError::InUse(_) => {
             ServeError::InUse(format!("{error}. End it, or name another folder with --data"))
@@ -106,28 +111,44 @@ pub fn run_until(
     result
 }
 
+impl From<Failed> for ServeError {
+    fn from(failed: Failed) -> Self {
+        match failed.kind {
+            FailedKind::Usage => Self::Configuration(failed.what),
+            _ => Self::Unavailable(failed.what),
+        }
+    }
+}
+
 async fn serve(
     options: &ServeOptions,
     dir: &DataDir,
     ends: impl Future<Output = String>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
+    // Before anything else, so that no signal finds the system's own answer, which is to end without order.
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [Ok(terminate), Ok(interrupt), Ok(hangup)] = kinds.map(signal) else {
+        return Err(ServeError::Unavailable(String::from("the system delivers no signals")));
+    };
+    let mut signals = [terminate, interrupt, hangup];
     let mut service = Service::prepare(options, dir)?;
     let hub = Rc::clone(&service.hub);
     let report = Rc::clone(&service.report);
-    let listeners = Rc::clone(&service.listeners);
+    let listeners = Rc::clone(&service.running.listeners);
     // Nothing is delivered before all bindings are ours: a service that cannot start has done nothing.
-    if let Err((address, error)) = listeners.set(&hub, &service.settings.bindings) {
-        report.state(Fact::BindFailed { address, cause: error.to_string() });
-        finish(&hub, &report);
-        return Err(ServeError::Unavailable(format!(
-            "{address} cannot be bound: {error}. End the program that has it, or set another ServerBindings"
-        )));
+    let settings = hub.settings();
+    match service.running.prepare(&settings) {
+        Ok(prepared) => service.running.listeners.set(&hub, &settings.bindings, prepared),
+        Err(what) => {
+            finish(&hub, &report);
+            return Err(ServeError::Unavailable(what));
+        }
     }
     let control = control::bind(&dir.path)
         .map_err(|error| ServeError::Unavailable(format!("the control socket cannot be made: {error}")))?;
     // A port that the system chose is known from here on.
-    service.tell_resolver();
+    service.running.tell_resolver();
     service.carry();
     hub.until_started().await;
     let bindings = listeners.bound();
@@ -138,14 +159,18 @@ async fn serve(
     let desk = Rc::new(Desk {
         hub: Rc::clone(&hub),
         listeners: Rc::clone(&listeners),
+        running: Rc::clone(&service.running),
+        registry: Rc::clone(&service.registry),
         data: dir.path.clone(),
         config: options.config.clone(),
         started: service.started,
     });
     let answering = tokio::task::spawn_local(control::serve(desk, control));
     ready(&listeners.bound());
-    let cause = service.watch(ends).await;
+    let cause = service.watch(&mut signals, ends).await;
     service.stop().await;
+    // Nothing can be done about one that is not written, and it is no part of what was promised.
+    let _ = service.registry.lock().await.write_history_if_changed().await;
     answering.abort();
     report.state(Fact::Stopped { cause });
     let _ = std::fs::remove_file(dir.path.join(SOCKET));
@@ -180,9 +205,8 @@ struct Service {
     dir: PathBuf,
     hub: Rc<Hub>,
     report: Rc<Report>,
-    listeners: Rc<Listeners>,
-    settings: Arc<Settings>,
-    servers: Vec<SocketAddr>,
+    running: Rc<Running>,
+    registry: Rc<Mutex<Registry>>,
     started: Wall,
     /// What the hub is to hear, until it does.
     ears: Option<(mpsc::UnboundedReceiver<StoreReply>, mpsc::UnboundedReceiver<DnsNews>)>,
@@ -192,8 +216,9 @@ impl Service {
     /// Opens and reads everything; nothing moves yet.
     fn prepare(options: &ServeOptions, dir: &DataDir) -> Result<Self, ServeError> {
         let clock = Clock::start();
-        let settings =
-            configuration::read(&dir.path, options.config.as_ref()).map_err(ServeError::Configuration)?;
+        let registry = Registry::open(&dir.path, options.config.as_ref(), clock.now().wall)?;
+        let published = registry.published();
+        let settings = Arc::clone(&published.load().settings);
         let unavailable = |what: String| ServeError::Unavailable(what);
         let report = Rc::new(Report::new(clock.clone(), options.log));
         let spool = dir.path.join(data::SPOOL);
@@ -218,24 +243,17 @@ impl Service {
         let servers = dns_settings.servers.clone();
         let (dns, news) = DnsShell::start(dns_settings, clock.clone(), dns_seed);
         let started = clock.now().wall;
-        let parts = Parts {
-            clock,
-            settings: Arc::clone(&settings),
-            report: Rc::clone(&report),
-            store,
-            dns,
-            tls,
-            spool,
-            seed,
-        };
+        let parts = Parts { clock, published, report: Rc::clone(&report), store, dns, tls, spool, seed };
+        let hub = Hub::new(parts);
+        let listeners = Rc::new(Listeners::default());
+        let running = Running::new(Rc::clone(&hub), Rc::clone(&report), listeners, servers);
         Ok(Self {
             options: options.clone(),
             dir: dir.path.clone(),
-            hub: Hub::new(parts),
+            hub,
             report,
-            listeners: Rc::new(Listeners::default()),
-            settings,
-            servers,
+            running: Rc::new(running),
+            registry: Rc::new(Mutex::new(registry)),
             started,
             ears: Some((replies, news)),
         })
@@ -253,13 +271,14 @@ impl Service {
         let join = |addresses: &[SocketAddr]| {
             addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
-        let servers =
-            if self.servers.is_empty() { String::from("none: set DnsServers") } else { join(&self.servers) };
+        let servers = self.running.servers.borrow();
+        let servers = if servers.is_empty() { String::from("none: set DnsServers") } else { join(&servers) };
         // As it was called: it need not be on the path.
         let program = std::env::args().next().unwrap_or_else(|| String::from("postroad"));
         let verbs = format!("{program} --data {}", self.options.data.display());
-        let (version, smtp) = (env!("CARGO_PKG_VERSION"), join(&self.listeners.bound()));
-        let (name, domain) = (&self.settings.fqdn, &self.settings.default_domain);
+        let (version, smtp) = (env!("CARGO_PKG_VERSION"), join(&self.running.listeners.bound()));
+        let settings = self.hub.settings();
+        let (name, domain) = (&settings.fqdn, &settings.default_domain);
         self.report.flush();
         self.report.say(&format!(
             "\nPostroad {version} is ready.\n  SMTP           {smtp}\n  name           {name}\n  data           {}\n  \
@@ -272,78 +291,55 @@ impl Service {
     }
 
     /// Waits for a signal that ends the service, and sees to the others. Returns why it ends.
-    async fn watch(&mut self, ends: impl Future<Output = String>) -> String {
-        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-        let signals = kinds.map(signal);
-        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
-            return String::from("the system delivers no signals");
-        };
+    async fn watch(&self, signals: &mut [Signal; 3], ends: impl Future<Output = String>) -> String {
+        let [terminate, interrupt, hangup] = signals;
         let mut look = tokio::time::interval(RESOLV_CONF_EVERY);
+        let mut every_second = tokio::time::interval(METABASE_EVERY);
+        every_second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ends = std::pin::pin!(ends);
         loop {
             tokio::select! {
                 cause = &mut ends => return cause,
                 _ = terminate.recv() => return String::from("signal SIGTERM"),
                 _ = interrupt.recv() => return String::from("signal SIGINT"),
-                _ = hangup.recv() => self.reread(),
-                _ = look.tick() => self.look_at_resolv_conf(),
+                _ = hangup.recv() => self.reread().await,
+                _ = look.tick() => self.running.look_at_resolv_conf(),
+                _ = every_second.tick() => self.tick().await,
             }
         }
     }
 
     /// Reads the configuration again; one that is refused changes nothing.
-    fn reread(&mut self) {
+    async fn reread(&self) {
         let file = self.options.config.as_ref().map(|path| path.display().to_string());
         let file = file.unwrap_or_else(|| String::from("(no file)"));
-        let settings = match configuration::read(&self.dir, self.options.config.as_ref()) {
-            Ok(settings) => settings,
-            Err(cause) => return self.report.state(Fact::ConfigurationRefused { file, cause }),
-        };
-        if let Err((address, error)) = self.listeners.set(&self.hub, &settings.bindings) {
-            let cause = error.to_string();
-            self.report.state(Fact::BindFailed { address, cause: cause.clone() });
-            let cause = format!("{address} cannot be bound: {cause}");
-            return self.report.state(Fact::ConfigurationRefused { file, cause });
+        let before = self.hub.settings();
+        let read = self.registry.lock().await.reread(self.running.as_ref());
+        match read {
+            Ok(()) => {
+                let changes = changes(&before, &self.hub.settings());
+                self.report.state(Fact::ConfigurationAccepted { file: file.clone() });
+                self.report.state(Fact::ConfigurationRead { file, changes });
+            }
+            Err(cause) => self.report.state(Fact::ConfigurationRefused { file, cause }),
         }
-        let changes = changes(&self.settings, &settings);
-        let dns_changed = self.settings.dns != settings.dns
-            || self.settings.next_hop_refused != settings.next_hop_refused
-            || self.settings.remote_port != settings.remote_port
-            || self.settings.bindings != settings.bindings
-            || self.settings.fqdn != settings.fqdn;
-        self.settings = Arc::clone(&settings);
-        self.hub.set(settings);
-        if dns_changed {
-            self.tell_resolver();
-            self.hub.tell(QueueInput::DnsReleased);
-        }
-        self.report.state(Fact::ConfigurationAccepted { file: file.clone() });
-        self.report.state(Fact::ConfigurationRead { file, changes });
     }
 
-    fn tell_resolver(&mut self) {
-        let settings = configuration::dns_settings(&self.settings, &self.listeners.bound());
-        self.servers.clone_from(&settings.servers);
-        self.hub.dns.set(settings);
-    }
-
-    fn look_at_resolv_conf(&mut self) {
-        if !self.settings.dns.servers.is_empty() {
-            return;
+    /// Sees to what is due in the metabase.
+    async fn tick(&self) {
+        let now = self.hub.clock.now().wall;
+        let said = self.registry.lock().await.tick(now, self.running.as_ref()).await;
+        for said in said {
+            match said {
+                Ok(what) => self.report.say(&what),
+                Err(cause) => self.report.state(Fact::MetabaseTroubled { cause }),
+            }
         }
-        let servers = configuration::system_servers();
-        // A file that is being written anew may be empty for a moment.
-        if servers.is_empty() || servers == self.servers {
-            return;
-        }
-        let before = std::mem::take(&mut self.servers);
-        self.tell_resolver();
-        self.report.state(Fact::DnsServersChanged { before, after: self.servers.clone() });
     }
 
     /// Ends in order: no new client, what is at its final dot is finished, what was settled is written.
     async fn stop(&self) {
-        self.listeners.close();
+        self.running.listeners.close();
         self.hub.stopping.set(true);
         self.hub.stop.notify_waiters();
         let stopping = async {

@@ -1,0 +1,392 @@
+//! `meta`: the settings, their history and their backups.
+//!
+//! Here is what looks; `change` has what changes. Both only ask `control` and show its answers.
+
+pub mod args;
+mod change;
+mod files;
+mod forms;
+mod reports;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use crate::ending::{DONE, NO, Trouble};
+use crate::glue;
+use crate::screen::{Line, Screen};
+use args::{Backups, Check, Enum, Get, Kept, Meta};
+use files::Draft;
+use postroad_control::meta::{Finding, Form, MetaItem, MetaRequest, PropertyRow, RecordRow};
+use postroad_control::{Item, Request};
+use postroad_mail::time::Wall;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Asks, and hands each part of the answer on.
+type Ask<'a> =
+    dyn FnMut(MetaRequest, &mut dyn FnMut(MetaItem) -> Result<(), Trouble>) -> Result<(), Trouble> + 'a;
+/// Asks the person at the terminal a question; none: nobody is there.
+type Person<'a> = dyn FnMut(&str) -> io::Result<Option<bool>> + 'a;
+
+/// Runs the verb.
+pub fn run(data: &Path, verb: Meta, now: Wall, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
+    let mut ask = |request, each: &mut dyn FnMut(MetaItem) -> Result<(), Trouble>| {
+        glue::ask(data, &Request::Meta(request), &mut |item| match item {
+            Item::Meta(item) => each(item),
+            Item::Status(_) | Item::Recipient(_) | Item::Done(_) | Item::Explanation(_) | Item::Event(_) => {
+                Err(glue::stranger())
+            }
+        })
+    };
+    // A program that reads JSON is not asked, even if it has a terminal.
+    let mut person = if screen.json { nobody } else { person };
+    Asker { ask: &mut ask, person: &mut person, now, screen }.run(verb)
+}
+
+fn nobody(_: &str) -> io::Result<Option<bool>> {
+    Ok(None)
+}
+
+fn person(question: &str) -> io::Result<Option<bool>> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Ok(None);
+    }
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+}
+
+/// One run of the verb: whom it asks, and where it answers.
+struct Asker<'a, 's> {
+    ask: &'a mut Ask<'a>,
+    person: &'a mut Person<'a>,
+    now: Wall,
+    screen: &'a mut Screen<'s>,
+}
+
+/// The answer to an export, for programs.
+#[derive(Serialize)]
+struct Exported {
+    form: Form,
+    text: String,
+}
+
+impl Asker<'_, '_> {
+    fn run(&mut self, verb: Meta) -> Result<u8, Trouble> {
+        match verb {
+            Meta::Tree { path, depth } => self.tree(path, depth),
+            Meta::Get(get) => self.get(get),
+            Meta::Enum(asked) => self.enumerate(&asked),
+            Meta::Find { text, path } => self.find(path, text),
+            Meta::Export { path, xml, output, force } => {
+                self.export(path, if xml { Form::Xml } else { Form::Toml }, output, force)
+            }
+            Meta::Log { generation, limit } => self.log(generation, limit),
+            Meta::Backups { verb: None | Some(Backups::List) } => self.backups(),
+            Meta::Backups { verb: Some(Backups::Verify { which, password }) } => {
+                let Kept { name, version } = which;
+                let password = files::password(password.password_file)?;
+                self.backup(MetaRequest::Verify { name, version, password }, " is whole")
+            }
+            Meta::Backups { verb: Some(Backups::Delete { which: Kept { name, version } }) } => {
+                self.backup(MetaRequest::DeleteBackup { name, version }, " is deleted")
+            }
+            Meta::Check(check) if check.repair => self.repair(check),
+            Meta::Check(check) => self.check(&check),
+            Meta::Set(set) => self.set(set),
+            Meta::Unset { what, how } => self.unset(what.at()?, how),
+            Meta::Create { path, key_type, how } => self.steps(forms::create(path, key_type), how),
+            Meta::Delete { what, how } => self.delete(what, how),
+            Meta::Diff { file, prune } => self.diff(&file, prune),
+            Meta::Apply { file, prune, how } => self.apply(&file, prune, how),
+            Meta::Import { file, apply, how } => self.import(&file, apply, how),
+            Meta::Rollback { generation, how } => {
+                self.changed(MetaRequest::Rollback { generation, how: how.how() })
+            }
+            Meta::Confirm => self.confirm(),
+            Meta::Backup(backup) => {
+                let password = files::password(backup.password.password_file)?;
+                let (name, version, overwrite) = (backup.name, backup.version, backup.overwrite);
+                self.backup(
+                    MetaRequest::Backup { name, version, overwrite, password },
+                    " is made and verified",
+                )
+            }
+            Meta::Restore(restore) => self.restore(restore),
+        }
+    }
+
+    /// Asks what has one answer, which `pick` knows.
+    fn one<T>(&mut self, request: MetaRequest, pick: fn(MetaItem) -> Option<T>) -> Result<T, Trouble> {
+        let mut found = None;
+        (self.ask)(request, &mut |item| {
+            found = Some(pick(item).ok_or_else(glue::stranger)?);
+            Ok(())
+        })?;
+        found.ok_or_else(glue::stranger)
+    }
+
+    /// Shows an answer: for programs as it is, for people as lines.
+    fn show<T: Serialize>(
+        &mut self,
+        answer: &T,
+        lines: impl FnOnce(&T, Wall) -> Vec<Line>,
+    ) -> Result<(), Trouble> {
+        if self.screen.json {
+            self.screen.object(answer)?;
+        } else {
+            self.screen.lines(&lines(answer, self.now))?;
+        }
+        Ok(())
+    }
+
+    /// Says something to people alone.
+    fn say(&mut self, line: Line) -> Result<(), Trouble> {
+        if !self.screen.json {
+            self.screen.line(&line)?;
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, path: String, depth: usize) -> Result<u8, Trouble> {
+        let screen = &mut *self.screen;
+        (self.ask)(MetaRequest::Tree { path, depth }, &mut |item| match item {
+            MetaItem::Key(row) if screen.json => Ok(screen.object(&row)?),
+            MetaItem::Key(row) => Ok(screen.line(&rows::key(&row))?),
+            _ => Err(glue::stranger()),
+        })?;
+        Ok(DONE)
+    }
+
+    fn get(&mut self, get: Get) -> Result<u8, Trouble> {
+        let at = get.what.at()?;
+        let asked = at.property.clone();
+        let request = MetaRequest::Get { path: at.path, property: at.property, why: get.why };
+        let row = self.one(request, |item| match item {
+            MetaItem::Value(row) => Some(*row),
+            _ => None,
+        })?;
+        if !get.raw {
+            self.show(&row, |row, _| rows::value(row, &asked, get.why))?;
+            return Ok(DONE);
+        }
+        match row.record {
+            Some(record) if record.secret => {
+                let what = format!("{} is a secret, which is not shown.", record.name);
+                Err(Trouble::Says(NO, what))
+            }
+            Some(record) => {
+                for item in record.value {
+                    self.screen.text(&format!("{item}\n"))?;
+                }
+                Ok(DONE)
+            }
+            None => {
+                Err(Trouble::Says(NO, format!("{asked} is not set; the default holds: {}.", row.default)))
+            }
+        }
+    }
+
+    fn enumerate(&mut self, asked: &Enum) -> Result<u8, Trouble> {
+        let (path, keys) = forms::listed(asked)?;
+        if keys {
+            return self.children(path);
+        }
+        let count = self.records(MetaRequest::Enum { path, inherited: asked.inherited })?;
+        if count == 0 {
+            self.say(Line::plain(
+                "The key has no properties of its own; --inherited shows what it inherits.",
+            ))?;
+        }
+        Ok(DONE)
+    }
+
+    fn children(&mut self, path: String) -> Result<u8, Trouble> {
+        let screen = &mut *self.screen;
+        (self.ask)(MetaRequest::Tree { path, depth: 1 }, &mut |item| match item {
+            MetaItem::Key(row) if row.depth == 0 => Ok(()),
+            MetaItem::Key(row) if screen.json => Ok(screen.object(&row)?),
+            MetaItem::Key(row) => Ok(screen.line(&Line::plain(format!("[{}]", row.path)))?),
+            _ => Err(glue::stranger()),
+        })?;
+        Ok(DONE)
+    }
+
+    fn find(&mut self, path: String, text: String) -> Result<u8, Trouble> {
+        match self.records(MetaRequest::Find { path, text })? {
+            0 => {
+                self.say(Line::plain("Nothing matches."))?;
+                Ok(NO)
+            }
+            _ => Ok(DONE),
+        }
+    }
+
+    /// Shows records and keys as they come, a table for each key, of which one is held at a time; says how many there were.
+    fn records(&mut self, request: MetaRequest) -> Result<u64, Trouble> {
+        let mut held: Vec<RecordRow> = Vec::new();
+        let mut count = 0;
+        let screen = &mut *self.screen;
+        (self.ask)(request, &mut |item| {
+            count += 1;
+            match item {
+                MetaItem::Record(row) if screen.json => screen.object(&row)?,
+                MetaItem::Key(row) if screen.json => screen.object(&row)?,
+                MetaItem::Record(row) => {
+                    if held.first().is_some_and(|first| first.path != row.path) {
+                        flush(&mut held, screen)?;
+                    }
+                    held.push(*row);
+                }
+                MetaItem::Key(row) => {
+                    flush(&mut held, screen)?;
+                    screen.line(&Line::strong(format!("[{}]", row.path)))?;
+                }
+                _ => return Err(glue::stranger()),
+            }
+            Ok(())
+        })?;
+        flush(&mut held, screen)?;
+        Ok(count)
+    }
+
+    fn export(
+        &mut self,
+        path: String,
+        form: Form,
+        file: Option<PathBuf>,
+        force: bool,
+    ) -> Result<u8, Trouble> {
+        let request = MetaRequest::Export { form, path };
+        let screen = &mut *self.screen;
+        let Some(file) = file else {
+            let mut text = String::new();
+            let is_json = screen.json;
+            (self.ask)(request, &mut |item| match item {
+                MetaItem::Text(piece) if is_json => {
+                    text.push_str(&piece);
+                    Ok(())
+                }
+                MetaItem::Text(piece) => Ok(screen.text(&piece)?),
+                _ => Err(glue::stranger()),
+            })?;
+            if is_json {
+                self.screen.object(&Exported { form, text })?;
+            }
+            return Ok(DONE);
+        };
+        let mut draft = Draft::new(&file, force)?;
+        (self.ask)(request, &mut |item| match item {
+            MetaItem::Text(piece) => draft.add(&piece),
+            _ => Err(glue::stranger()),
+        })?;
+        draft.finish()?;
+        Ok(DONE)
+    }
+
+    fn log(&mut self, generation: Option<u64>, limit: usize) -> Result<u8, Trouble> {
+        let mut none = true;
+        let screen = &mut *self.screen;
+        (self.ask)(MetaRequest::Log { limit, generation }, &mut |item| match item {
+            MetaItem::History(row) => {
+                none = false;
+                let shown =
+                    if screen.json { screen.object(&row) } else { screen.lines(&reports::history(&row)) };
+                Ok(shown?)
+            }
+            _ => Err(glue::stranger()),
+        })?;
+        match (none, generation) {
+            (false, _) => return Ok(DONE),
+            (true, None) => self.say(Line::plain("Nothing was changed."))?,
+            (true, Some(generation)) => {
+                self.say(Line::plain(format!("No change {generation} is remembered.")))?
+            }
+        }
+        Ok(if generation.is_some() { NO } else { DONE })
+    }
+
+    fn backups(&mut self) -> Result<u8, Trouble> {
+        let mut rows = Vec::new();
+        (self.ask)(MetaRequest::Backups, &mut |item| match item {
+            MetaItem::Backup(row) => {
+                rows.push(*row);
+                Ok(())
+            }
+            _ => Err(glue::stranger()),
+        })?;
+        if self.screen.json {
+            rows.iter().try_for_each(|row| self.screen.object(row))?;
+        } else if rows.is_empty() {
+            self.say(Line::plain("There are no backups."))?;
+        } else {
+            self.screen.lines(&rows::backups(&rows, self.screen.columns))?;
+        }
+        Ok(DONE)
+    }
+
+    /// Does something to one backup; `what` became of it if nothing is wrong with it.
+    fn backup(&mut self, request: MetaRequest, what: &str) -> Result<u8, Trouble> {
+        let row = self.one(request, |item| match item {
+            MetaItem::Backup(row) => Some(*row),
+            _ => None,
+        })?;
+        let is_whole = row.fault.is_empty();
+        self.show(&row, |row, _| reports::backup(row, if is_whole { what } else { "" }))?;
+        Ok(if is_whole { DONE } else { NO })
+    }
+
+    fn check(&mut self, check: &Check) -> Result<u8, Trouble> {
+        let found = self.findings(check)?;
+        for finding in &found {
+            self.show(finding, |finding, _| reports::finding(finding))?;
+        }
+        self.verdict(&found)
+    }
+
+    fn findings(&mut self, check: &Check) -> Result<Vec<Finding>, Trouble> {
+        let mut found = Vec::new();
+        let request = MetaRequest::Check { path: check.path.clone(), online: check.online };
+        (self.ask)(request, &mut |item| match item {
+            MetaItem::Finding(finding) => {
+                found.push(*finding);
+                Ok(())
+            }
+            _ => Err(glue::stranger()),
+        })?;
+        Ok(found)
+    }
+
+    fn verdict(&mut self, found: &[Finding]) -> Result<u8, Trouble> {
+        let errors = found.iter().filter(|finding| finding.error).count();
+        self.say(reports::findings(errors as u64, (found.len() - errors) as u64))?;
+        Ok(if errors > 0 { NO } else { DONE })
+    }
+
+    /// The known properties: asked for only where a command line can be read in two ways.
+    fn schema(&mut self) -> Result<Vec<PropertyRow>, Trouble> {
+        let mut schema = Vec::new();
+        (self.ask)(MetaRequest::Schema, &mut |item| match item {
+            MetaItem::Property(row) => {
+                schema.push(*row);
+                Ok(())
+            }
+            _ => Err(glue::stranger()),
+        })?;
+        Ok(schema)
+    }
+}
+
+fn flush(held: &mut Vec<RecordRow>, screen: &mut Screen<'_>) -> io::Result<()> {
+    let Some(first) = held.first() else {
+        return Ok(());
+    };
+    let lines = rows::records(&first.path, held, screen.columns);
+    held.clear();
+    screen.lines(&lines)
+}

@@ -1,0 +1,133 @@
+//! A tree as a TOML text that `text::steps` reads back.
+
+use crate::catalogue;
+use crate::check;
+use crate::ipsec;
+use crate::path::KeyPath;
+use crate::record::{ATTRIBUTE_NAMES, Data, Record};
+use crate::schema::{DataType, Property};
+use crate::tree::Tree;
+use crate::typed::{self, NO_ATTRIBUTES};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+const HEAD: &str = "\
+# Settings of Postroad. A table is a key, a line a property; what is not as the schema has it says its type itself.
+# Secrets are not exported.
+";
+
+/// A key and all below it. What a property is for stands above its first value.
+#[must_use]
+pub fn export(tree: &Tree, path: &KeyPath) -> String {
+    let mut text = String::from(HEAD);
+    let mut told: BTreeSet<u32> = BTreeSet::new();
+    for (path, node) in tree.walk_from(path) {
+        let _ = writeln!(text, "\n[{}]", quoted(&path.to_string()));
+        for record in node.records() {
+            let name = catalogue::name_of(record.id);
+            if typed::is_secret(record) {
+                let _ = writeln!(text, "# {name} is set; secrets are not exported");
+                continue;
+            }
+            let property = catalogue::by_id(record.id);
+            if let Some(property) = property.filter(|p| !p.doc.is_empty() && told.insert(p.id)) {
+                let _ = writeln!(text, "# {}", property.doc);
+            }
+            let _ = writeln!(text, "{name} = {}", value(property, record));
+        }
+    }
+    text
+}
+
+fn value(property: Option<&Property>, record: &Record) -> String {
+    if let Some(plain) = property.and_then(|property| plain(property, record)) {
+        return plain;
+    }
+    let given = match &record.data {
+        Data::Dword(number) => number.to_string(),
+        Data::String(text) | Data::ExpandSz(text) => quoted(text),
+        Data::MultiSz(list) => listed(list),
+        Data::Binary(octets) => quoted(&hex(octets)),
+    };
+    format!(
+        "{{ type = \"{}\", value = {given}, user_type = {}, attributes = {} }}",
+        record.data.stored_type().name(),
+        record.user_type,
+        attributes(record.attributes),
+    )
+}
+
+/// The value alone, where the schema says all the rest.
+fn plain(property: &Property, record: &Record) -> Option<String> {
+    let is_as_known = record.attributes == property.attributes
+        && record.user_type == property.user_type.number()
+        && record.data.stored_type() == property.stored_type();
+    if !is_as_known {
+        return None;
+    }
+    match &record.data {
+        Data::Dword(number) if property.data_type == DataType::Bool => match number {
+            0 => Some("false".into()),
+            1 => Some("true".into()),
+            _ => None,
+        },
+        Data::Dword(number) => {
+            check::number(property, *number).ok()?;
+            let name = property.names.iter().find(|(known, _)| known == number);
+            Some(name.map_or_else(|| number.to_string(), |(_, name)| format!("{number} # {name}")))
+        }
+        Data::String(text) | Data::ExpandSz(text) => Some(quoted(text)),
+        Data::MultiSz(list) => Some(listed(list)),
+        Data::Binary(octets) if !property.is_list() => Some(quoted(&hex(octets))),
+        Data::Binary(octets) => {
+            // Written anew it must be the same octets: an empty value is no list of none.
+            let granted = ipsec::decode(octets).ok()?.granted;
+            let is_same = granted.len() <= crate::forms::ITEMS_MAX && ipsec::encode(&granted) == *octets;
+            is_same.then(|| listed(&granted.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        }
+    }
+}
+
+fn attributes(bits: u32) -> String {
+    let known = ATTRIBUTE_NAMES.iter().fold(0, |all, (bit, _)| all | bit);
+    if bits & !known != 0 {
+        return bits.to_string();
+    }
+    let names: Vec<_> =
+        ATTRIBUTE_NAMES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+    let names = names.join(" | ");
+    quoted(if names.is_empty() { NO_ATTRIBUTES } else { &names })
+}
+
+fn listed(list: &[String]) -> String {
+    let items: Vec<_> = list.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,378 @@
+//! The answers to questions about the metabase.
+
+use super::rows;
+use super::steps::{named, path};
+use super::{Live, Purpose, Registry, failed, steps_between};
+use postroad_control::meta::{
+    ChangeReport, Form, Given, How, ImportKind, ImportLine, ImportReport, MetaItem, MetaRequest,
+};
+use postroad_control::{Failed, FailedKind, Item, TOLD_MAX};
+use postroad_mail::time::Wall;
+use postroad_metabase::catalogue as known_properties;
+use postroad_metabase::path::KeyPath;
+use postroad_metabase::{catalogue, checks, text, values, xml};
+use std::path::Path;
+
+/// Octets of a file that is read for an administrator: a MetaBase.xml may have 64 MiB.
+const FILE_MAX: u64 = 64 * 1024 * 1024;
+/// Characters of a piece of an exported text.
+const PIECE: usize = 64 * 1024;
+/// Changes looked through for the history of one value.
+const HISTORY_OF_VALUE: usize = 50;
+
+/// Answers one question.
+pub(crate) async fn answer(
+    registry: &mut Registry,
+    request: &MetaRequest,
+    now: Wall,
+    live: &impl Live,
+    each: &mut dyn FnMut(Item),
+) -> Result<(), Failed> {
+    let mut tell = |item: MetaItem| each(Item::Meta(item));
+    match request {
+        MetaRequest::Tree { path: key, depth } => registry.tree(&path(key)?, *depth, &mut tell),
+        MetaRequest::Enum { path: key, inherited } => registry.list(&path(key)?, *inherited, &mut tell),
+        MetaRequest::Get { path: key, property, why } => {
+            let row = registry.get(&path(key)?, property, *why)?;
+            tell(MetaItem::Value(Box::new(row)));
+            Ok(())
+        }
+        MetaRequest::Find { path: key, text } => registry.find(&path(key)?, text, &mut tell),
+        MetaRequest::Schema => {
+            known_properties().for_each(|known| tell(MetaItem::Property(Box::new(rows::property(known)))));
+            Ok(())
+        }
+        MetaRequest::Change { steps, how } => {
+            let (tree, _) = registry.stored();
+            let ops = registry.ops(&tree, steps)?;
+            let report = registry.change(&ops, how, Purpose::Edit, now, live).await?;
+            tell(MetaItem::Change(Box::new(report)));
+            Ok(())
+        }
+        MetaRequest::Apply { text, prune, how } => {
+            let report = registry.apply(text, *prune, how, now, live).await?;
+            tell(MetaItem::Change(Box::new(report)));
+            Ok(())
+        }
+        MetaRequest::Export { form, path: key } => registry.export(*form, &path(key)?, &mut tell),
+        MetaRequest::Import { text, apply, how } => {
+            let report = registry.import(text, *apply, how, now, live).await?;
+            tell(MetaItem::Import(Box::new(report)));
+            Ok(())
+        }
+        MetaRequest::Check { path: key, online } => {
+            let key = path(key)?;
+            let findings = registry.findings(*online).await;
+            for found in findings.iter().filter(|found| found.path.is_within(&key)) {
+                tell(MetaItem::Finding(Box::new(rows::finding(found))));
+            }
+            Ok(())
+        }
+        MetaRequest::Log { limit, generation } => registry.log(*limit, *generation, &mut tell),
+        MetaRequest::Rollback { generation, how } => {
+            let report = registry.rollback(*generation, how, now, live).await?;
+            tell(MetaItem::Change(Box::new(report)));
+            Ok(())
+        }
+        MetaRequest::Confirm => {
+            let confirmed = registry.base().confirm();
+            let confirmed = confirmed.map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
+            let generation = confirmed.ok_or_else(|| {
+                let what =
+                    "no change waits to be confirmed: it was confirmed, or undone when its time was over";
+                failed(FailedKind::NotFound, what.into())
+            })?;
+            tell(MetaItem::Confirmed(generation));
+            Ok(())
+        }
+        request => super::backup::answer(registry, request, now, live, &mut tell).await,
+    }
+}
+
+impl Registry {
+    fn must_be(&self, key: &KeyPath) -> Result<(), Failed> {
+        if self.effective.node(key).is_some() {
+            return Ok(());
+        }
+        let what = format!("{key} does not exist. `postroad meta tree` shows the keys that do");
+        Err(failed(FailedKind::NotFound, what))
+    }
+
+    fn tree(&self, key: &KeyPath, depth: usize, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.must_be(key)?;
+        let mut waiting = vec![self.effective.spelled(key)];
+        while let Some(path) = waiting.pop() {
+            let Some(node) = self.effective.node(&path) else { continue };
+            let row = rows::key(&path, key.depth(), node);
+            if row.depth < depth {
+                let below = node.children().filter_map(|child| path.child(child.name()).ok());
+                let mut below: Vec<_> = below.collect();
+                below.reverse();
+                waiting.extend(below);
+            }
+            tell(MetaItem::Key(row));
+        }
+        Ok(())
+    }
+
+    fn list(&self, key: &KeyPath, inherited: bool, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.must_be(key)?;
+        for resolved in self.effective.resolve_all(key) {
+            if inherited || resolved.depth == key.depth() {
+                tell(MetaItem::Record(Box::new(self.record_row(key, &resolved))));
+            }
+        }
+        Ok(())
+    }
+
+    fn get(
+        &self,
+        key: &KeyPath,
+        property: &str,
+        why: bool,
+    ) -> Result<postroad_control::meta::ValueRow, Failed> {
+        let id = named(property)?.id;
+        self.must_be(key)?;
+        let history = if why { self.history_of(key, id)? } else { Vec::new() };
+        self.value_row(key, id, history).ok_or_else(|| {
+            let what =
+                format!("{key} has no record {id} and inherits none, and the schema does not know the id");
+            failed(FailedKind::NotFound, what)
+        })
+    }
+
+    /// What became of a value at the key, and at those it inherits from.
+    fn history_of(&self, key: &KeyPath, id: u32) -> Result<Vec<postroad_control::meta::HistoryRow>, Failed> {
+        let mut past = Vec::new();
+        for depth in 0..=key.depth() {
+            let found = self.base().history_of(&rows::above(key, depth), id, HISTORY_OF_VALUE);
+            past.extend(found.map_err(|error| failed(FailedKind::Temporary, error.to_string()))?);
+        }
+        past.sort_by_key(|past| std::cmp::Reverse(past.generation));
+        past.truncate(HISTORY_OF_VALUE);
+        Ok(past.iter().map(|past| rows::history(past, false, None)).collect())
+    }
+
+    fn find(&self, key: &KeyPath, wanted: &str, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.must_be(key)?;
+        let id: Option<u32> = named(wanted).ok().map(|named| named.id);
+        let wanted = wanted.to_lowercase();
+        let mut found = false;
+        for (path, node) in self.effective.walk_from(&self.effective.spelled(key)) {
+            if path.name().is_some_and(|name| name.to_lowercase().contains(&wanted)) {
+                found = true;
+                tell(MetaItem::Key(rows::key(&path, key.depth(), node)));
+            }
+            for record in node.records() {
+                let name = catalogue::name_of(record.id).to_lowercase();
+                let matches = id == Some(record.id) || name.contains(&wanted) || {
+                    let shown = values::show(record);
+                    let mut texts = shown.value.iter().chain([&shown.meaning]);
+                    texts.any(|text| text.to_lowercase().contains(&wanted))
+                };
+                if matches {
+                    found = true;
+                    let resolved = postroad_metabase::tree::Resolved { record, depth: path.depth() };
+                    tell(MetaItem::Record(Box::new(self.record_row(&path, &resolved))));
+                }
+            }
+        }
+        if found {
+            return Ok(());
+        }
+        Err(failed(FailedKind::NotFound, format!("nothing at {key} or below it matches {wanted:?}")))
+    }
+
+    fn export(&self, form: Form, key: &KeyPath, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.must_be(key)?;
+        let (tree, generation) = self.stored();
+        let whole = match form {
+            Form::Toml => text::export(&tree, &self.effective.spelled(key)),
+            Form::Xml if key.depth() == 0 => {
+                xml::write(&tree, &xml::Facts { generation, history: generation, schema_time: 0 })
+            }
+            Form::Xml => {
+                let what = "a MetaBase.xml holds the whole tree: export / as XML, or a part of it as TOML";
+                return Err(failed(FailedKind::Usage, what.into()));
+            }
+        };
+        let mut rest = whole.as_str();
+        while !rest.is_empty() {
+            let mut end = rest.len().min(PIECE);
+            while !rest.is_char_boundary(end) {
+                end -= 1;
+            }
+            let (piece, after) = rest.split_at(end);
+            tell(MetaItem::Text(piece.to_owned()));
+            rest = after;
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &mut self,
+        given: &Given,
+        prune: bool,
+        how: &How,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ChangeReport, Failed> {
+        let (name, octets) = read(given)?;
+        let toml = String::from_utf8(octets)
+            .map_err(|error| failed(FailedKind::Usage, format!("{name} is not UTF-8: {error}")))?;
+        let ops = text::steps(&toml, &name, &self.stored().0, prune).map_err(|errors| {
+            let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            failed(FailedKind::Usage, lines.join("\n"))
+        })?;
+        self.change(&ops, how, Purpose::Declare, now, live).await
+    }
+
+    async fn import(
+        &mut self,
+        given: &Given,
+        apply: bool,
+        how: &How,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ImportReport, Failed> {
+        let (name, octets) = read(given)?;
+        let taken = xml::take(&octets, &name, &self.stored().0)
+            .map_err(|error| failed(FailedKind::Refused, format!("{name}: {error}")))?;
+        // What needs a person comes first in what is told of a very long report.
+        let mut told: Vec<&xml::Line> = taken.lines.iter().collect();
+        if told.len() > TOLD_MAX {
+            let is_quiet =
+                |line: &&xml::Line| matches!(line.kind, xml::LineKind::Taken | xml::LineKind::Kept);
+            told.sort_by_key(is_quiet);
+            told.truncate(TOLD_MAX);
+        }
+        let lines: Vec<ImportLine> = told.into_iter().map(line).collect();
+        let how = How { dry_run: how.dry_run || !apply, mean_it: how.mean_it || !apply, ..how.clone() };
+        let change = self.change(&taken.ops, &how, Purpose::Bring, now, live).await?;
+        Ok(ImportReport {
+            file: name,
+            taken: taken.taken as u64,
+            kept: taken.kept as u64,
+            refused: (taken.refused + taken.not_decryptable) as u64,
+            lines,
+            change,
+        })
+    }
+
+    async fn rollback(
+        &mut self,
+        generation: u64,
+        how: &How,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ChangeReport, Failed> {
+        let wanted = self
+            .base()
+            .tree_at(generation)
+            .map_err(|error| failed(FailedKind::NotFound, error.to_string()))?;
+        let ops = steps_between(&self.stored().0, &wanted);
+        let mut how = how.clone();
+        if how.reason.is_empty() {
+            how.reason = format!("back to generation {generation}");
+        }
+        self.change(&ops, &how, Purpose::Bring, now, live).await
+    }
+
+    fn log(
+        &self,
+        limit: usize,
+        generation: Option<u64>,
+        tell: &mut dyn FnMut(MetaItem),
+    ) -> Result<(), Failed> {
+        let mut base = self.base();
+        let broken =
+            |error: postroad_metabase::store::StoreError| failed(FailedKind::Temporary, error.to_string());
+        let pending = base.pending();
+        let until = |of: u64| {
+            pending.as_ref().filter(|pending| pending.generation == of).map(|pending| pending.until)
+        };
+        if let Some(generation) = generation {
+            let past = base.past(generation).map_err(broken)?;
+            let Some(past) = past else {
+                let what =
+                    format!("no change {generation} is known: `postroad meta log` lists those that are");
+                return Err(failed(FailedKind::NotFound, what));
+            };
+            tell(MetaItem::History(Box::new(rows::history(&past, true, until(generation)))));
+            return Ok(());
+        }
+        for past in base.history(limit, None).map_err(broken)? {
+            tell(MetaItem::History(Box::new(rows::history(&past, false, until(past.generation)))));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with what holds.
+    pub(super) async fn findings(&self, online: bool) -> Vec<checks::Finding> {
+        let mut findings = checks::findings(&self.effective, &Disk);
+        if online {
+            findings.extend(self.hosts_missing().await);
+        }
+        findings
+    }
+
+    /// Hosts that values name and that DNS says are not there.
+    async fn hosts_missing(&self) -> Vec<checks::Finding> {
+        let settings = self.settings();
+        let mut findings = Vec::new();
+        for (path, id, host) in checks::hosts(&self.effective) {
+            let missing = crate::lookup::is_missing(&settings, &host).await;
+            if let Some(why) = missing {
+                findings.push(checks::Finding {
+                    error: false,
+                    path,
+                    id: Some(id),
+                    name: catalogue::name_of(id).into_owned(),
+                    description: format!("the host {host} is not found in DNS: {why}"),
+                    repair: Vec::new(),
+                    repair_text: String::new(),
+                });
+            }
+        }
+        findings
+    }
+}
+
+/// What the checks may know of the disk.
+struct Disk;
+
+impl checks::World for Disk {
+    fn folder_exists(&self, folder: &Path) -> bool {
+        // One inside the data folder is made when it is needed.
+        folder.is_relative() || folder.is_dir()
+    }
+}
+
+fn line(line: &xml::Line) -> ImportLine {
+    let kind = match line.kind {
+        xml::LineKind::Taken => ImportKind::Taken,
+        xml::LineKind::Kept => ImportKind::Kept,
+        xml::LineKind::Translated => ImportKind::Translated,
+        xml::LineKind::NotDecryptable => ImportKind::NotDecryptable,
+        xml::LineKind::Refused => ImportKind::Refused,
+    };
+    ImportLine { kind, path: line.path.to_string(), name: line.name.clone(), text: line.text.clone() }
+}
+
+/// The text that was brought along, or the file of its name.
+fn read(given: &Given) -> Result<(String, Vec<u8>), Failed> {
+    if let Some(text) = &given.text {
+        return Ok((given.name.clone(), text.clone().into_bytes()));
+    }
+    let name = given.name.clone();
+    let cannot = |error: std::io::Error| {
+        let what = format!("{} cannot be read: {error}. The service reads it as its own user", given.name);
+        failed(FailedKind::Usage, what)
+    };
+    let size = std::fs::metadata(&name).map_err(cannot)?;
+    if !size.is_file() || size.len() > FILE_MAX {
+        let what = format!("{name} is no file of at most {} MiB", FILE_MAX >> 20);
+        return Err(failed(FailedKind::Usage, what));
+    }
+    Ok((name.clone(), std::fs::read(&name).map_err(cannot)?))
+}

@@ -1,0 +1,563 @@
+//! The metabase of a data folder: the stored tree, the properties that a configuration file pins over it, the settings that
+//! both make, and the one way in which any of it changes. The same code serves a running service and a store at rest; what
+//! differs is behind `Live`.
+
+mod answer;
+mod backup;
+mod rows;
+mod steps;
+
+pub(crate) use answer::answer;
+
+use crate::{backups, configuration, data, listen};
+use postroad_control::meta::{ChangeReport, How, Reach};
+use postroad_control::{Failed, FailedKind, TOLD_MAX};
+use postroad_mail::time::Wall;
+use postroad_metabase::compile::{self, Place, Problem};
+use postroad_metabase::record::{INHERIT, Record, VOLATILE};
+use postroad_metabase::schema::Mark;
+use postroad_metabase::settings::Settings;
+use postroad_metabase::snapshot::{Published, Snapshot};
+use postroad_metabase::store::sqlite::SqliteStore;
+use postroad_metabase::store::{Act, Change, Metabase, Seal};
+use postroad_metabase::text::Pin;
+use postroad_metabase::tree::{Delta, Op, OpError, Tree, steps};
+use postroad_metabase::{catalogue, checks, xml};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The tree's file in the data folder.
+pub(crate) const FILE: &str = "metabase.db";
+/// The key that its secrets are sealed with.
+const KEY_FILE: &str = "metabase.key";
+/// The original wrote its files a minute after the last change.
+const HISTORY_AFTER: Duration = Duration::from_secs(60);
+/// While changes go on, this long after the first.
+const HISTORY_WITHIN: Duration = Duration::from_secs(300);
+/// Problems told of one refused change.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// What a change does to a service that runs.
+pub(crate) trait Live {
+    /// Binds what is not bound yet, so that a change that cannot take effect is not made.
+    fn prepare(&self, after: &Settings) -> Result<listen::Prepared, String>;
+    /// Takes the change, which is on disk.
+    fn publish(&self, settings: Arc<Settings>, prepared: listen::Prepared);
+    /// Sessions that are open, and messages in the queue.
+    fn reach(&self) -> (u64, u64);
+    /// Whether every binding answers, within a time: the first that does not, and why.
+    async fn health(&self, within: Duration) -> Result<(), String>;
+}
+
+/// No service runs.
+pub(crate) struct AtRest;
+
+impl Live for AtRest {
+    fn prepare(&self, _: &Settings) -> Result<listen::Prepared, String> {
+        Ok(listen::Prepared::default())
+    }
+
+    fn publish(&self, _: Arc<Settings>, _: listen::Prepared) {}
+
+    fn reach(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    async fn health(&self, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The metabase of a data folder.
+pub(crate) struct Registry {
+    dir: PathBuf,
+    key: [u8; 32],
+    /// With a lock, as a commit runs on a thread where its sync holds up no mail. Never contended: one change at a time.
+    base: Arc<Mutex<Metabase<SqliteStore>>>,
+    config: Option<PathBuf>,
+    pins: Vec<Pin>,
+    /// The stored tree with the pins over it: what holds.
+    effective: Tree,
+    published: Arc<Published>,
+    /// When the last scheduled backup was made or tried.
+    last_scheduled: Option<Wall>,
+    /// When the tree was changed first and last after the last pair of history files.
+    changed: Option<(Wall, Wall)>,
+}
+
+/// What a change is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody sets something.
+    Edit,
+    /// A file says what is to be here.
+    Declare,
+    /// What was elsewhere, or before, comes here as it is.
+    Bring,
+    /// The change that waits to be confirmed is undone, or all is replaced.
+    Undo,
+}
+
+/// A change that was thought through: nothing stands in its way.
+struct Plan {
+    act: Act,
+    after: Tree,
+    effective: Tree,
+    settings: Settings,
+    report: ChangeReport,
+}
+
+impl Registry {
+    /// Opens the metabase of a data folder, or makes it with the values of a fresh install. Properties of `config` are
+    /// pinned over it. A change that was not confirmed in time is undone.
+    ///
+    /// # Errors
+    /// A configuration file that is refused (`Usage`: file, line, what, remedy), a file that cannot be used.
+    pub(crate) fn open(dir: &Path, config: Option<&PathBuf>, now: Wall) -> Result<Self, Failed> {
+        let place = place(dir);
+        let pins = configuration::pins(config, &place)?;
+        let unavailable = |error: &dyn std::fmt::Display| failed(FailedKind::Unavailable, error.to_string());
+        let key = key(&dir.join(KEY_FILE)).map_err(|error| {
+            unavailable(&format!("{} cannot be used: {error}", dir.join(KEY_FILE).display()))
+        })?;
+        let store =
+            SqliteStore::open(&dir.join(FILE), Seal::new(key)).map_err(|error| unavailable(&error))?;
+        let mut base = Metabase::open(store).map_err(|error| unavailable(&error))?;
+        if base.generation() == 0 {
+            let fresh = base.tree().apply(&compile::fresh()).map_err(|error| unavailable(&error))?;
+            base.commit(&fresh, &change("postroad", "values of a fresh install", now), Act::Change)
+                .map_err(|error| unavailable(&error))?;
+        }
+        if base.pending().is_some_and(|pending| pending.until <= now)
+            && let Some(undone) = base.undone()
+        {
+            let undo = change("postroad", "not confirmed in time", now);
+            base.commit(&undone, &undo, Act::Undo).map_err(|error| unavailable(&error))?;
+        }
+        let effective = compile::overlay(base.tree(), &pins).map_err(|error| unavailable(&error))?;
+        let settings = Settings::compile(&effective, &place, base.generation())
+            .map_err(|problems| failed(FailedKind::Usage, told(&problems)))?;
+        let snapshot =
+            Snapshot { generation: base.generation(), tree: effective.clone(), settings: Arc::new(settings) };
+        Ok(Self {
+            dir: dir.to_owned(),
+            key,
+            base: Arc::new(Mutex::new(base)),
+            config: config.cloned(),
+            pins,
+            effective,
+            published: Arc::new(Published::new(snapshot)),
+            last_scheduled: None,
+            changed: None,
+        })
+    }
+
+    /// What holds.
+    pub(crate) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
+    }
+
+    /// The properties that the configuration file pins, as `/LM/SmtpSvc SmtpUseTcpDns (FILE:LINE)`.
+    pub(crate) fn pins(&self) -> Vec<String> {
+        let pin = |pin: &Pin| {
+            let name = catalogue::name_of(pin.record.id);
+            format!("{} {name} ({})", pin.path, self.place_of(pin))
+        };
+        self.pins.iter().map(pin).collect()
+    }
+
+    /// When the change that waits to be confirmed is undone.
+    pub(crate) fn pending_until(&self) -> Option<Wall> {
+        self.base().pending().map(|pending| pending.until)
+    }
+
+    fn place_of(&self, pin: &Pin) -> String {
+        let file = self.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        format!("{file}:{}", pin.line)
+    }
+
+    fn base(&self) -> MutexGuard<'_, Metabase<SqliteStore>> {
+        // A panic in a commit is a bug of ours that has ended the program; there is no half-changed value behind it.
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stored tree and its generation. Two calls of `base` in one statement would wait for each other.
+    fn stored(&self) -> (Tree, u64) {
+        let base = self.base();
+        (base.tree().clone(), base.generation())
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.published.load().settings)
+    }
+
+    /// Makes a change, unless something stands in its way: then nothing has changed.
+    async fn change(
+        &mut self,
+        ops: &[Op],
+        how: &How,
+        purpose: Purpose,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ChangeReport, Failed> {
+        let mut plan = self.plan(ops, how, purpose, now, live)?;
+        if how.dry_run || plan.report.differences.is_empty() {
+            plan.report.confirm_until = None;
+            return Ok(plan.report);
+        }
+        let change = Change {
+            at: now,
+            author: how.author.clone(),
+            reason: how.reason.clone(),
+            confirm_until: plan.report.confirm_until,
+        };
+        self.carry_out(plan, change, live).await
+    }
+
+    /// Thinks a change through.
+    fn plan(
+        &self,
+        ops: &[Op],
+        how: &How,
+        purpose: Purpose,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<Plan, Failed> {
+        let (before, generation) = self.stored();
+        let pending = self.base().pending();
+        if purpose != Purpose::Undo {
+            self.refuse_unconfirmed(ops)?;
+        }
+        if how.if_generation.is_some_and(|wanted| wanted != generation) {
+            let what = format!(
+                "the metabase was changed in the meantime: it is at generation {generation}. Look at what is there, and \
+                 make the change again"
+            );
+            return Err(failed(FailedKind::Refused, what));
+        }
+        if how.confirm_secs.is_some() && pending.is_some() {
+            let what = "another change waits to be confirmed: `postroad meta confirm` keeps it; without, it undoes itself in \
+                        its time";
+            return Err(failed(FailedKind::Refused, what.into()));
+        }
+        let mut notes = Vec::new();
+        let unpinned: Vec<Op>;
+        let ops = if matches!(purpose, Purpose::Edit | Purpose::Declare) {
+            self.refuse_pinned(ops)?;
+            ops
+        } else {
+            unpinned = self.unpinned(ops, &mut notes);
+            &unpinned
+        };
+        let after = before.apply(ops).map_err(op_failed)?;
+        let deltas = before.diff(&after);
+        if purpose == Purpose::Edit {
+            refuse_promises(&deltas)?;
+        }
+        let effective = compile::overlay(&after, &self.pins).map_err(op_failed)?;
+        let settings = self.settings();
+        let seen = self.effective.diff(&effective);
+        let compiled = settings
+            .recompile(&effective, &seen, &place(&self.dir), generation + 1)
+            .map_err(|problems| failed(FailedKind::Refused, told(&problems)))?;
+        notes.extend(steps::notes(&deltas));
+        if let Some(why) = checks::open_relay(&settings, &compiled) {
+            if !how.mean_it {
+                let what = format!(
+                    "{}. If that is what you want, say so with --i-mean-it",
+                    why.trim_end_matches('.')
+                );
+                return Err(failed(FailedKind::Refused, what));
+            }
+            notes.push(format!("Meant so: {}.", why.trim_end_matches('.')));
+        }
+        if deltas.len() > TOLD_MAX {
+            notes.push(format!("{} differences in all; the first {TOLD_MAX} are shown.", deltas.len()));
+        }
+        let (sessions, messages) = live.reach();
+        let confirm_until = how.confirm_secs.map(|secs| now + Duration::from_secs(secs));
+        let report = ChangeReport {
+            applied: false,
+            generation,
+            differences: deltas.iter().take(TOLD_MAX).map(rows::difference).collect(),
+            notes,
+            reach: Reach { keys: reached(&after, &deltas), sessions, messages },
+            confirm_until,
+        };
+        let act = if purpose == Purpose::Undo { Act::Undo } else { Act::Change };
+        Ok(Plan { act, after, effective, settings: compiled, report })
+    }
+
+    async fn carry_out(
+        &mut self,
+        plan: Plan,
+        change: Change,
+        live: &impl Live,
+    ) -> Result<ChangeReport, Failed> {
+        let Plan { act, after, effective, mut settings, mut report } = plan;
+        let prepared = live.prepare(&settings).map_err(|what| failed(FailedKind::Refused, what))?;
+        let at = change.at;
+        let base = Arc::clone(&self.base);
+        let committed = tokio::task::spawn_blocking(move || {
+            base.lock().unwrap_or_else(PoisonError::into_inner).commit(&after, &change, act)
+        });
+        let generation = match committed.await {
+            Ok(Ok(generation)) => generation,
+            Ok(Err(error)) => return Err(failed(FailedKind::Temporary, error.to_string())),
+            Err(error) => return Err(failed(FailedKind::Temporary, error.to_string())),
+        };
+        settings.generation = generation;
+        self.effective = effective.clone();
+        let settings = Arc::new(settings);
+        self.published.store(Snapshot { generation, tree: effective, settings: Arc::clone(&settings) });
+        live.publish(settings, prepared);
+        // A listener that is closed is gone when its task has run once more.
+        tokio::task::yield_now().await;
+        self.changed = Some((self.changed.map_or(at, |(first, _)| first), at));
+        report.applied = true;
+        report.generation = generation;
+        Ok(report)
+    }
+
+    /// What the change that waits to be confirmed has set would be put back over whatever came after it.
+    fn refuse_unconfirmed(&self, ops: &[Op]) -> Result<(), Failed> {
+        let mut base = self.base();
+        let Some(pending) = base.pending() else { return Ok(()) };
+        let waiting = base.past(pending.generation);
+        let waiting = waiting.map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
+        let deltas = waiting.map_or_else(Vec::new, |past| past.deltas);
+        let same = |op: &Op, delta: &Delta| match (op, delta) {
+            (Op::Set(at, Record { id: of, .. }) | Op::Unset(at, of), Delta::Record { path, id, .. }) => {
+                at == path && of == id
+            }
+            (Op::Delete(at), Delta::Record { path, .. }) => path.is_within(at),
+            _ => false,
+        };
+        if !deltas.iter().any(|delta| ops.iter().any(|op| same(op, delta))) {
+            return Ok(());
+        }
+        let what = format!(
+            "change {} has set this and waits to be confirmed: confirm it with `postroad meta confirm`, or wait until it \
+             is undone",
+            pending.generation
+        );
+        Err(failed(FailedKind::Refused, what))
+    }
+
+    /// A pinned property is changed in its file.
+    fn refuse_pinned(&self, ops: &[Op]) -> Result<(), Failed> {
+        let pinned = self.pins.iter().find(|pin| ops.iter().any(|op| touches(op, pin)));
+        let Some(pin) = pinned else { return Ok(()) };
+        let name = catalogue::name_of(pin.record.id);
+        let what = format!(
+            "{name} of {} is pinned by {}: change it there and send the service SIGHUP, or take the line out",
+            pin.path,
+            self.place_of(pin)
+        );
+        Err(failed(FailedKind::Refused, what))
+    }
+
+    /// What is brought from elsewhere without what is pinned here, which stays as its file says.
+    fn unpinned(&self, ops: &[Op], notes: &mut Vec<String>) -> Vec<Op> {
+        let mut kept = ops.to_vec();
+        for pin in &self.pins {
+            let before = kept.len();
+            kept.retain(|op| !touches(op, pin));
+            if kept.len() < before {
+                let name = catalogue::name_of(pin.record.id);
+                notes.push(format!("{name} of {} is pinned by {} and left.", pin.path, self.place_of(pin)));
+            }
+        }
+        kept
+    }
+
+    /// Reads the configuration file again. One that is refused changes nothing.
+    pub(crate) fn reread(&mut self, live: &impl Live) -> Result<(), String> {
+        let place = place(&self.dir);
+        let pins = configuration::pins(self.config.as_ref(), &place).map_err(|failed| failed.what)?;
+        let (stored, generation) = self.stored();
+        let effective = compile::overlay(&stored, &pins).map_err(|error| error.to_string())?;
+        let settings =
+            Settings::compile(&effective, &place, generation).map_err(|problems| told(&problems))?;
+        let prepared = live.prepare(&settings)?;
+        self.pins = pins;
+        self.effective = effective.clone();
+        let settings = Arc::new(settings);
+        self.published.store(Snapshot { generation, tree: effective, settings: Arc::clone(&settings) });
+        live.publish(settings, prepared);
+        Ok(())
+    }
+
+    /// Does what is due: undoes a change that was not confirmed, makes the scheduled backup, writes the history pair. Returns
+    /// what should be known of it.
+    pub(crate) async fn tick(&mut self, now: Wall, live: &impl Live) -> Vec<Result<String, String>> {
+        let mut said = Vec::new();
+        let overdue = self.base().pending().filter(|pending| pending.until <= now);
+        if let Some(pending) = overdue {
+            said.push(self.undo(pending.generation, now, live).await.map_err(|failed| failed.what));
+        }
+        let is_due = |(first, last)| now - last >= HISTORY_AFTER || now - first >= HISTORY_WITHIN;
+        if self.changed.is_some_and(is_due)
+            && let Err(what) = self.write_history_if_changed().await
+        {
+            said.push(Err(what));
+        }
+        said.extend(self.scheduled_backup(now).await);
+        said
+    }
+
+    async fn undo(&mut self, generation: u64, now: Wall, live: &impl Live) -> Result<String, Failed> {
+        let undone = self.base().undone();
+        let Some(undone) = undone else { return Ok(String::from("nothing to undo")) };
+        let ops = self.stored().0.steps_to(&undone);
+        let how = How {
+            author: String::from("postroad"),
+            reason: format!("change {generation} was not confirmed in time"),
+            // What was there before is what was meant before.
+            mean_it: true,
+            ..How::default()
+        };
+        let report = self.change(&ops, &how, Purpose::Undo, now, live).await?;
+        if !report.applied {
+            // Somebody has put everything back by hand.
+            self.base().confirm().map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
+        }
+        Ok(format!("change {generation} was not confirmed in time and is undone"))
+    }
+
+    /// The pair of files that the original keeps of each state.
+    pub(crate) async fn write_history_if_changed(&mut self) -> Result<(), String> {
+        if self.changed.take().is_none() {
+            return Ok(());
+        }
+        let (tree, generation) = self.stored();
+        let dir = self.dir.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let facts = xml::Facts { generation, history: generation, schema_time: 0 };
+            let (tree, schema) = (xml::write(&tree, &facts), xml::schema());
+            backups::Backups::new(&dir).history_pair(generation, &tree, &schema, backups::HISTORY_KEEP)
+        });
+        match written.await {
+            Ok(result) => {
+                result.map_err(|failed| format!("the history pair could not be written: {}", failed.what))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Whether a step changes what is pinned.
+fn touches(op: &Op, pin: &Pin) -> bool {
+    match op {
+        Op::Set(path, record) => *path == pin.path && record.id == pin.record.id,
+        Op::Unset(path, id) => *path == pin.path && *id == pin.record.id,
+        Op::Delete(path) => pin.path.is_within(path),
+        Op::Create(_) => false,
+    }
+}
+
+/// A property that would promise what the service does not do is not set; blank, it promises nothing.
+fn refuse_promises(deltas: &[Delta]) -> Result<(), Failed> {
+    for delta in deltas {
+        let Delta::Record { path, id, after: Some(after), .. } = delta else { continue };
+        if let Some(Mark::Refused(why)) = catalogue::by_id(*id).map(|property| &property.mark)
+            && !steps::is_blank(&after.data)
+        {
+            let what = format!("{path} {} is not taken: {why}", catalogue::name_of(*id));
+            return Err(failed(FailedKind::Refused, what));
+        }
+    }
+    Ok(())
+}
+
+fn failed(kind: FailedKind, what: String) -> Failed {
+    Failed { kind, what }
+}
+
+fn op_failed(error: OpError) -> Failed {
+    let kind = match error {
+        OpError::NoKey(_) | OpError::NoRecord(..) => FailedKind::NotFound,
+        OpError::Root | OpError::Full(_) => FailedKind::Refused,
+    };
+    failed(kind, error.to_string())
+}
+
+fn change(author: &str, reason: &str, at: Wall) -> Change {
+    Change { at, author: author.into(), reason: reason.into(), confirm_until: None }
+}
+
+/// Where settings are compiled for.
+pub(crate) fn place(dir: &Path) -> Place {
+    Place { data_dir: dir.to_owned(), host_name: data::host_name() }
+}
+
+/// Problems, a line each.
+fn told(problems: &[Problem]) -> String {
+    let line = |problem: &Problem| {
+        format!("{} {}: {}. {}", problem.path, problem.name, problem.what, problem.remedy)
+    };
+    let mut lines: Vec<String> = problems.iter().take(PROBLEMS_SHOWN).map(line).collect();
+    if problems.len() > PROBLEMS_SHOWN {
+        lines.push(format!("and {} more", problems.len() - PROBLEMS_SHOWN));
+    }
+    lines.join("\n")
+}
+
+/// Keys that see another value: where an inherited record changed, all below that have none of their own. A key that sees
+/// several changes counts for each, up to the number of keys there are.
+fn reached(after: &Tree, deltas: &[Delta]) -> u64 {
+    let mut keys: usize = 0;
+    for delta in deltas {
+        keys += match delta {
+            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => 1,
+            Delta::Record { path, id, before, after: is } => {
+                let inherited = [before, is].into_iter().flatten().any(|record| record.has(INHERIT));
+                if inherited { after.seeing(path, *id).max(1) } else { 1 }
+            }
+        };
+        if keys >= after.keys() {
+            return after.keys() as u64;
+        }
+    }
+    keys as u64
+}
+
+/// The key that secrets are sealed with, made at first use.
+fn key(file: &Path) -> io::Result<[u8; 32]> {
+    let mut octets = Vec::new();
+    match OpenOptions::new().read(true).open(file) {
+        Ok(opened) => {
+            opened.take(64).read_to_end(&mut octets)?;
+            <[u8; 32]>::try_from(octets)
+                .map_err(|_| io::Error::other("it does not have 32 octets: put the file back from a copy"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = data::seed()?;
+            // By another name first: half a key would be taken for a damaged one.
+            let unfinished = file.with_extension("key.new");
+            let mut made =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            made.write_all(&key)?;
+            made.sync_all()?;
+            std::fs::rename(&unfinished, file)?;
+            if let Some(folder) = file.parent() {
+                std::fs::File::open(folder)?.sync_all()?;
+            }
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The steps that put one tree in the place of another. What is volatile is not in a backup and stays.
+fn steps_between(before: &Tree, after: &Tree) -> Vec<Op> {
+    let lasting = |delta: &Delta| match delta {
+        Delta::Record { before: Some(record), after: None, .. } => !record.has(VOLATILE),
+        _ => true,
+    };
+    steps(before.diff(after).into_iter().filter(lasting).collect())
+}

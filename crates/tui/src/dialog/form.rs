@@ -1,0 +1,120 @@
+//! A dialog of some lines that are typed.
+
+use super::{Layer, View};
+use crate::backups;
+use crate::field::Field;
+use crate::pending;
+use crate::state::{Purpose, State};
+use crate::text;
+use crate::tree_pane::ROOT;
+use crossterm::event::{KeyCode, KeyEvent};
+use postroad_control::meta::{BackupRow, MetaRequest, MetaStep};
+use ratatui::text::Line;
+
+/// What the lines are for.
+pub(crate) enum FormFor {
+    /// A text to find.
+    Find,
+    /// The name of a key to make.
+    Key {
+        /// The key that it will be below.
+        above: String,
+    },
+    /// Name and password of a backup to make.
+    MakeBackup,
+    /// The password of a backup that is to be verified.
+    Verify(BackupRow),
+    /// The password of a backup that is to be restored.
+    Restore(BackupRow),
+}
+
+/// Some lines that are typed.
+pub(crate) struct Form {
+    title: String,
+    fields: Vec<(&'static str, Field)>,
+    at: usize,
+    what: FormFor,
+    trouble: String,
+}
+
+/// What the label of a secret field is: its text is shown as dots.
+pub(crate) const PASSWORD: &str = "Password";
+
+impl Form {
+    pub(crate) fn new(title: &str, fields: Vec<(&'static str, Field)>, what: FormFor) -> Self {
+        Self { title: title.into(), fields, at: 0, what, trouble: String::new() }
+    }
+
+    pub(crate) fn key(mut self, key: KeyEvent, state: &mut State) -> Vec<Layer> {
+        let last = self.fields.len().saturating_sub(1);
+        match key.code {
+            KeyCode::Esc => return Vec::new(),
+            KeyCode::Tab | KeyCode::Down => self.at = if self.at >= last { 0 } else { self.at + 1 },
+            KeyCode::BackTab | KeyCode::Up => self.at = if self.at == 0 { last } else { self.at - 1 },
+            KeyCode::Enter if self.at < last => self.at += 1,
+            KeyCode::Enter => {
+                if let Err(trouble) = self.done(state) {
+                    self.trouble = trouble;
+                    self.at = 0;
+                    return vec![Layer::Form(self)];
+                }
+                return Vec::new();
+            }
+            _ => {
+                if let Some((_, field)) = self.fields.get_mut(self.at) {
+                    field.key(key);
+                }
+            }
+        }
+        vec![Layer::Form(self)]
+    }
+
+    fn text(&self, at: usize) -> String {
+        self.fields.get(at).map(|(_, field)| field.text()).unwrap_or_default()
+    }
+
+    fn done(&self, state: &mut State) -> Result<(), String> {
+        match &self.what {
+            FormFor::Find => {
+                let text = self.text(0).trim().to_owned();
+                if text.is_empty() {
+                    return Err("Type what is to be found.".into());
+                }
+                let request = MetaRequest::Find { path: ROOT.into(), text: text.clone() };
+                state.ask(Purpose::Found(text), request);
+            }
+            FormFor::Key { above } => {
+                let name = self.text(0).trim().trim_matches('/').to_owned();
+                if name.is_empty() {
+                    return Err("Type a name.".into());
+                }
+                let path = pending::child(above, &name);
+                state.wait(MetaStep::Create { path: path.clone() });
+                if !state.tree.is_known(&path) {
+                    state.choose_key(&path);
+                }
+            }
+            FormFor::MakeBackup => {
+                let name = self.text(0).trim().to_owned();
+                if name.is_empty() {
+                    return Err("Type a name: up to 100 letters and digits.".into());
+                }
+                backups::make(name, self.text(1), state);
+            }
+            FormFor::Verify(row) => backups::verify(row, &self.text(0), state),
+            FormFor::Restore(row) => backups::restore(row, &self.text(0), state),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn view(&self, columns: usize) -> View {
+        let mut lines = Vec::new();
+        for (index, (label, field)) in self.fields.iter().enumerate() {
+            lines.push(Line::from(format!("{label}:")));
+            lines.push(field.line("", columns, index == self.at, *label == PASSWORD));
+        }
+        lines.extend(text::wrap(&self.trouble, columns).into_iter().map(Line::from));
+        let hints = "Enter goes on, Tab to the next line, Esc closes".into();
+        View { title: self.title.clone(), lines, focus: self.at * 2 + 1, hints, is_full: false }
+    }
+}

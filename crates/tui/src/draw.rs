@@ -1,0 +1,214 @@
+//! The drawing. Nothing is said by colour alone: signs and words say it, bold and reversed only help.
+
+use crate::explain;
+use crate::field::Field;
+use crate::list;
+use crate::pending::{self, Waits};
+use crate::record_pane;
+use crate::state::{Pane, State};
+use crate::text;
+use crate::tree_pane::TreeLine;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Clear, Paragraph};
+
+/// Lines of the explanation with its border, and the height from which there is room for it.
+const EXPLANATION: u16 = 5;
+const EXPLANATION_AT: u16 = 16;
+/// Columns from which both panes have room at once.
+const WIDE: u16 = 100;
+
+/// Draws the editor.
+pub fn draw(state: &State, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let explanation = if area.height >= EXPLANATION_AT { EXPLANATION } else { 0 };
+    let rows = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(explanation),
+        Constraint::Length(1),
+    ]);
+    let [title, main, below, hints] = area.layout(&rows);
+    draw_title(state, frame, title);
+    // A pane that has the keys gets the room that the other one can do without.
+    let percent = match (area.width >= WIDE, state.pane) {
+        (true, _) => 28,
+        (false, Pane::Tree) => 34,
+        (false, Pane::Records) => 18,
+    };
+    let columns = Layout::horizontal([Constraint::Percentage(percent), Constraint::Min(0)]);
+    let [left, right] = main.layout(&columns);
+    draw_tree(state, frame, left);
+    draw_records(state, frame, right);
+    if explanation > 0 {
+        draw_explanation(state, frame, below);
+    }
+    draw_hints(state, frame, hints);
+    draw_layers(state, frame, area);
+}
+
+fn bold_if(has_focus: bool) -> Style {
+    if has_focus { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() }
+}
+
+fn draw_title(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    let mut title = String::from(" MetaEdit");
+    if let Some(generation) = state.generation {
+        title.push_str(&format!("  generation {generation}"));
+    }
+    if !state.pending.is_empty() {
+        title.push_str(&format!("  *{} pending", state.pending.len()));
+    }
+    if state.options.read_only {
+        title.push_str("  read only");
+    }
+    if let Some(until) = state.confirm_until {
+        title.push_str(&format!("  undoes itself at {}: K keeps it", explain::minute(until)));
+    }
+    if state.waiting > 0 {
+        title.push_str("  asking...");
+    }
+    title.push_str(&format!("  {}", state.options.connected));
+    let title = text::column(&title, usize::from(area.width));
+    frame.render_widget(Line::from(title).style(Style::new().add_modifier(Modifier::REVERSED)), area);
+}
+
+fn block(name: &str, filter: &Field, has_focus: bool, is_filtering: bool, width: u16) -> Block<'static> {
+    let sign = if has_focus { ">" } else { " " };
+    let typed = filter.text();
+    let shown = match (is_filtering, typed.is_empty()) {
+        (true, _) => format!("{sign}{name} /{typed}_ "),
+        (false, false) => format!("{sign}{name} /{typed} "),
+        (false, true) => format!("{sign}{name} "),
+    };
+    let title = text::shorten(&shown, usize::from(width.saturating_sub(2)));
+    Block::bordered().title(title).border_style(bold_if(has_focus))
+}
+
+fn draw_tree(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    let has_focus = state.pane == Pane::Tree;
+    let block = block("Keys", &state.tree.filter, has_focus, has_focus && state.is_filtering, area.width);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let lines = state.tree.lines(&state.pending);
+    let at = lines.iter().position(|line| pending::is_same(&line.path, &state.tree.chosen)).unwrap_or(0);
+    let (height, columns) = (usize::from(inner.height), usize::from(inner.width));
+    let first = list::first(at, lines.len(), height);
+    let is_filtered = !state.tree.filter.is_empty();
+    let drawn = lines.iter().enumerate().skip(first).take(height).map(|(index, line)| {
+        let shown = Line::from(text::column(&tree_text(line, is_filtered), columns));
+        chosen_if(index == at, has_focus, shown)
+    });
+    frame.render_widget(Paragraph::new(drawn.collect::<Vec<_>>()), inner);
+}
+
+/// Levels of the tree that are indented; deeper ones stand below each other.
+const INDENTED_MAX: usize = 16;
+
+fn tree_text(line: &TreeLine, is_filtered: bool) -> String {
+    let sign = if line.waits == Waits::Not { ' ' } else { '*' };
+    let gone = if line.waits == Waits::Gone { " (to be deleted)" } else { "" };
+    let fresh = if line.is_new { " (not committed)" } else { "" };
+    if is_filtered {
+        return format!("{sign}{} {}{gone}{fresh}", line.sign, line.path);
+    }
+    let indent = " ".repeat(line.depth.min(INDENTED_MAX));
+    format!("{sign}{indent}{} {}{gone}{fresh}", line.sign, line.name)
+}
+
+fn chosen_if(is_chosen: bool, has_focus: bool, line: Line<'static>) -> Line<'static> {
+    match (is_chosen, has_focus) {
+        (true, true) => line.patch_style(Modifier::REVERSED),
+        (true, false) => line.patch_style(Modifier::BOLD | Modifier::UNDERLINED),
+        (false, _) => line,
+    }
+}
+
+fn draw_records(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    let has_focus = state.pane == Pane::Records;
+    let name = format!("Records of {}", state.records.path);
+    let block = block(&name, &state.records.filter, has_focus, has_focus && state.is_filtering, area.width);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let lines = state.records.lines(&state.pending, &state.schema);
+    let at = state.records.at(&lines);
+    let (height, columns) = (usize::from(inner.height).saturating_sub(1), usize::from(inner.width));
+    let first = list::first(at, lines.len(), height);
+    let heads = Line::from(text::column(&record_pane::heads(columns), columns)).patch_style(Modifier::BOLD);
+    let rows = lines.iter().enumerate().skip(first).take(height).map(|(index, shown)| {
+        let line = Line::from(text::column(&record_pane::line(shown, columns), columns));
+        let line = if shown.row.inherited { line.patch_style(Modifier::DIM) } else { line };
+        chosen_if(index == at, has_focus, line)
+    });
+    let mut drawn = vec![heads];
+    drawn.extend(rows);
+    if lines.is_empty() {
+        drawn.push(Line::from("   (none)"));
+    }
+    frame.render_widget(Paragraph::new(drawn), inner);
+}
+
+fn draw_explanation(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    let block = Block::bordered();
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let lines = state.records.lines(&state.pending, &state.schema);
+    let Some(shown) = lines.get(state.records.at(&lines)) else { return };
+    let (height, columns) = (usize::from(inner.height), usize::from(inner.width));
+    let mut drawn: Vec<String> = Vec::new();
+    for (index, paragraph) in explain::record(shown, state).iter().enumerate() {
+        match index {
+            0 => drawn.push(text::shorten(paragraph, columns)),
+            _ => drawn.extend(text::wrap(paragraph, columns)),
+        }
+    }
+    if drawn.len() > height
+        && let Some(last) = drawn.get_mut(height.saturating_sub(1))
+    {
+        *last = text::shorten(&format!("{last} …"), columns);
+    }
+    drawn.truncate(height);
+    let drawn: Vec<Line<'static>> = drawn.into_iter().map(Line::from).collect();
+    frame.render_widget(Paragraph::new(drawn), inner);
+}
+
+fn draw_hints(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    let hints = match (state.message.is_empty(), state.is_filtering, state.pane) {
+        (false, _, _) => state.message.as_str(),
+        (true, true, _) => "Type to filter, Enter keeps the filter, Esc shows all",
+        (true, false, Pane::Tree) => {
+            "? help  n new  d delete  u undo  c commit  f find  / filter  b backups  g log"
+        }
+        (true, false, Pane::Records) => {
+            "? help  Enter edit  n new  d delete  u undo  c commit  f find  / filter  g log"
+        }
+    };
+    frame.render_widget(Line::from(text::shorten(hints, usize::from(area.width))), area);
+}
+
+/// Draws what is above the main screen: the uppermost over all, what it lies on where it leaves room.
+fn draw_layers(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    for layer in &state.layers {
+        let view = layer.view(state, state.columns(), state.height());
+        let wanted = u16::try_from(view.lines.len()).unwrap_or(u16::MAX).saturating_add(3);
+        let height = if view.is_full { area.height } else { wanted.min(area.height) };
+        let width = if view.is_full { area.width } else { area.width.saturating_sub(2) };
+        let place = area.centered(Constraint::Length(width), Constraint::Length(height));
+        let title = text::shorten(&format!(" {} ", view.title), usize::from(place.width.saturating_sub(2)));
+        let block = Block::bordered().title(title).border_style(Style::new().add_modifier(Modifier::BOLD));
+        let inner = block.inner(place);
+        frame.render_widget(Clear, place);
+        frame.render_widget(block, place);
+        let [body, hints] = inner.layout(&Layout::vertical([Constraint::Min(0), Constraint::Length(1)]));
+        let body = Rect { x: body.x + 1, width: body.width.saturating_sub(2), ..body };
+        let height = usize::from(body.height);
+        let first = list::first(view.focus, view.lines.len(), height);
+        let lines: Vec<Line<'static>> = view.lines.into_iter().skip(first).take(height).collect();
+        frame.render_widget(Paragraph::new(lines), body.intersection(inner));
+        let shown = if state.message.is_empty() { &view.hints } else { &state.message };
+        let shown = Line::from(text::shorten(&format!(" {shown}"), usize::from(hints.width)));
+        frame.render_widget(shown.patch_style(Modifier::BOLD), hints);
+    }
+}

@@ -1,0 +1,157 @@
+//! Answers in words.
+
+use crate::pending::{Shown, Waits};
+use crate::record_pane;
+use crate::state::State;
+use postroad_control::meta::{
+    BackupRow, ChangeReport, Difference, DifferenceKind, HistoryRow, MetaStep, PropertyRow, RestoreReport,
+};
+use postroad_mail::time::Wall;
+
+/// A time to the minute.
+pub(crate) fn minute(at: Wall) -> String {
+    let civil = at.civil();
+    format!("{:04}-{:02}-{:02} {:02}:{:02}Z", civil.year, civil.month, civil.day, civil.hour, civil.minute)
+}
+
+/// What the schema says of a property, in some sentences.
+pub(crate) fn property(property: &PropertyRow) -> String {
+    let mut text = property.doc.clone();
+    if !property.unit.is_empty() {
+        text.push_str(&format!(" Unit: {}.", property.unit));
+    }
+    if !property.expectation.is_empty() {
+        text.push_str(&format!(" Give {}.", property.expectation.trim_end_matches('.')));
+    }
+    if !property.absent.is_empty() {
+        text.push_str(&format!(" Without a record: {}.", property.absent));
+    }
+    text.push(' ');
+    text.push_str(record_pane::mark_words(property.mark));
+    text
+}
+
+/// The chosen record in words.
+pub(crate) fn record(shown: &Shown, state: &State) -> Vec<String> {
+    let row = &shown.row;
+    let mut first = format!("{} {} = {}", row.id, row.name, record_pane::value(shown));
+    if shown.waits == Waits::Set {
+        first.push_str("  * not committed");
+    }
+    let mut from = match (&row.pinned, row.inherited) {
+        (Some(place), _) => format!("Pinned by {place}: change it there. "),
+        (None, true) => format!("Inherited from {}. ", row.from),
+        (None, false) => String::new(),
+    };
+    from.push_str(&format!("{}. ", row.attribute_names));
+    let known = state.property(row.id);
+    let words = known.map_or_else(|| record_pane::mark_words(row.mark).into(), property);
+    vec![first, format!("{from}{words}")]
+}
+
+/// A step in words.
+pub(crate) fn step(step: &MetaStep) -> String {
+    match step {
+        MetaStep::Create { path } => format!("make {path}"),
+        MetaStep::Delete { path } => format!("delete {path}"),
+        MetaStep::Set { path, property, .. } => format!("set {property} at {path}"),
+        MetaStep::Unset { path, property } => format!("delete {property} at {path}"),
+    }
+}
+
+/// A difference in a line.
+pub(crate) fn difference(difference: &Difference) -> String {
+    let Difference { path, kind, id, name, before, after } = difference;
+    let record = id.map_or_else(|| name.clone(), |id| format!("{id} {name}"));
+    match kind {
+        DifferenceKind::KeyCreated => format!("+ {path} (key)"),
+        DifferenceKind::KeyDeleted => format!("- {path} (key)"),
+        DifferenceKind::Added => format!("+ {path} {record} = {after}"),
+        DifferenceKind::Changed => format!("~ {path} {record}: {before} -> {after}"),
+        DifferenceKind::Removed => format!("- {path} {record} = {before}"),
+    }
+}
+
+/// What a change would do.
+pub(crate) fn change(report: &ChangeReport) -> Vec<String> {
+    let mut lines: Vec<String> = report.differences.iter().map(difference).collect();
+    if lines.is_empty() {
+        lines.push("Nothing differs.".into());
+    }
+    lines.extend(report.notes.iter().map(|note| format!("Note: {note}")));
+    let reach = report.reach;
+    lines.push(format!(
+        "Reach: {} key(s), {} open session(s), {} message(s) in the queue.",
+        reach.keys, reach.sessions, reach.messages
+    ));
+    lines
+}
+
+/// What a change did.
+pub(crate) fn committed(report: &ChangeReport, restore: Option<&RestoreReport>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(restore) = restore {
+        lines.extend(restore.steps.clone());
+        if let Some(safety) = &restore.safety {
+            lines.push(format!("What was there before is in the backup {} {}.", safety.name, safety.version));
+        }
+        if !restore.rolled_back.is_empty() {
+            lines.push(format!("It was rolled back: {}", restore.rolled_back));
+        }
+    }
+    if report.applied {
+        lines.push(format!("The metabase is at generation {}.", report.generation));
+    }
+    if let Some(until) = report.confirm_until {
+        lines.push(format!("It undoes itself at {} unless K confirms it.", minute(until)));
+    }
+    lines.extend(change(report));
+    lines
+}
+
+/// A past change with its differences.
+pub(crate) fn history(row: &HistoryRow) -> Vec<String> {
+    let mut lines = vec![format!("{} by {}", minute(row.at), row.author)];
+    if !row.reason.is_empty() {
+        lines.push(format!("Reason: {}", row.reason));
+    }
+    if let Some(until) = row.confirm_until {
+        lines.push(format!("It undoes itself at {} unless it is confirmed.", minute(until)));
+    }
+    lines.extend(row.differences.iter().map(difference));
+    let more = row.differences_count.saturating_sub(row.differences.len() as u64);
+    if more > 0 {
+        lines.push(format!("... and {more} more."));
+    }
+    lines
+}
+
+/// How a backup is.
+pub(crate) fn backup_state(row: &BackupRow) -> String {
+    let password = if row.password { "password, " } else { "" };
+    let state = match (row.fault.is_empty(), row.verified) {
+        (false, _) => format!("FAULT: {}", row.fault),
+        (true, true) => "verified".into(),
+        (true, false) => "not verified".into(),
+    };
+    format!("{password}{state}")
+}
+
+/// A backup of which something was done.
+pub(crate) fn backup(row: &BackupRow, done: &str) -> Vec<String> {
+    let mut lines = vec![if row.fault.is_empty() {
+        format!("The backup {} {} is {done}.", row.name, row.version)
+    } else {
+        format!("The backup {} {} is not whole: {}", row.name, row.version, row.fault)
+    }];
+    lines.push(format!(
+        "{} key(s), {} record(s), generation {}, {} octets, made {}; {}.",
+        row.keys,
+        row.records,
+        row.generation,
+        row.size,
+        minute(row.at),
+        backup_state(row)
+    ));
+    lines
+}

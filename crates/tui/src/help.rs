@@ -1,0 +1,73 @@
+//! The help of each screen.
+
+use crate::dialog::{Layer, Say};
+
+const MAIN: &[&str] = &[
+    "Left are the keys, right the records of the chosen key. Changes are kept here until they are committed.",
+    "",
+    "Tab             the other pane",
+    "arrows, hjkl    move; right opens a key, left closes it",
+    "PageUp/Down, Home, End",
+    "Enter           edits the record; opens or closes the key",
+    "n               makes a key or a record",
+    "d               deletes the key or the record",
+    "u               undoes the last pending change",
+    "c               reviews and commits the pending changes",
+    "K               keeps a change that waits to be confirmed",
+    "/               filters the pane; Esc shows all again",
+    "f               finds by id, name or value",
+    "b               backups",
+    "g               the log of changes, and rollback",
+    "r, F5           refreshes",
+    "q, Ctrl-C       leaves",
+    "?, F1           this help",
+    "",
+    "The first sign of a record: * pending, # pinned by the configuration file, ^ inherited.",
+    "The second: = in force, - kept without effect, ! refused, ? unknown to the schema.",
+    "Attributes: I INHERIT, P PARTIAL_PATH, S SECURE, R REFERENCE, V VOLATILE, i ISINHERITED, N INSERT_PATH, \
+     L LOCAL_MACHINE_ONLY, O NON_SECURE_ONLY, D DONT_EXPAND. UT: the user type, 1 server, 2 file.",
+];
+
+const RECORD: &[&str] = &[
+    "Tab and Shift-Tab go through the parts; Enter is OK; Esc leaves without a change.",
+    "Id: type a number, or a part of a name and choose one with Up and Down.",
+    "Attributes and bits: Space sets and clears the one under the cursor.",
+    "Numbers: decimal, 0x hex or -1; F2 shows the other base.",
+    "Lists: a adds a line, Enter edits it, d deletes it; Tab leaves the list.",
+    "Ctrl-U empties a line. The service says at the review whether the value is possible.",
+];
+
+const REVIEW: &[&str] = &[
+    "This is what the change would do. Signs: + comes, - goes, ~ changes.",
+    "Enter commits it in one transaction. Tab goes to the reason, and to the minutes after which the change \
+     undoes itself unless it is confirmed with K.",
+    "m asks again for what is refused because it is dangerous, as an open relay.",
+    "x drops all pending changes. Esc goes back and keeps them.",
+];
+
+const BACKUPS: &[&str] = &[
+    "m makes a backup, one version above the highest of its name. With a password it can be restored on another machine.",
+    "v reads a backup back and compares it.",
+    "r shows what a restore would change, and restores after a yes. What is there is backed up first.",
+    "d deletes a backup.",
+];
+
+const HISTORY: &[&str] = &[
+    "Enter shows all differences of a change.",
+    "r makes the tree be as it was after that change, after a review.",
+];
+
+const OTHER: &[&str] = &["Enter is yes or goes on, Esc closes, arrows move."];
+
+/// The help of what is uppermost.
+pub(crate) fn of(layer: Option<&Layer>) -> Say {
+    let lines = match layer {
+        None => MAIN,
+        Some(Layer::Record(_)) => RECORD,
+        Some(Layer::Review(_)) => REVIEW,
+        Some(Layer::Backups(_)) => BACKUPS,
+        Some(Layer::History(_)) => HISTORY,
+        Some(Layer::Say(_) | Layer::Confirm(_) | Layer::Menu(_) | Layer::Form(_) | Layer::Found(_)) => OTHER,
+    };
+    Say::help(lines.iter().map(|line| (*line).to_owned()).collect())
+}

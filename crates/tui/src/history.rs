@@ -1,0 +1,83 @@
+//! The past changes, newest first.
+
+use crate::dialog::{Layer, View};
+use crate::list;
+use crate::review::Subject;
+use crate::state::{Purpose, State};
+use crate::text;
+use crossterm::event::{KeyCode, KeyEvent};
+use postroad_control::meta::{HistoryRow, MetaRequest};
+use ratatui::style::Modifier;
+use ratatui::text::Line;
+
+/// The past changes.
+#[derive(Default)]
+pub(crate) struct History {
+    rows: Vec<HistoryRow>,
+    at: usize,
+}
+
+impl History {
+    pub(crate) fn take(&mut self, rows: Vec<HistoryRow>) {
+        self.rows = rows;
+        self.at = self.at.min(self.rows.len().saturating_sub(1));
+    }
+
+    pub(crate) fn key(mut self, key: KeyEvent, state: &mut State) -> Vec<Layer> {
+        let chosen = self.rows.get(self.at).map(|row| row.generation);
+        match (key.code, chosen) {
+            (KeyCode::Esc | KeyCode::Char('q'), _) => return Vec::new(),
+            (KeyCode::F(5), _) => {
+                let request = MetaRequest::Log { limit: crate::keys::HISTORY_MAX, generation: None };
+                state.ask(Purpose::History, request);
+            }
+            (KeyCode::Enter, Some(generation)) => {
+                let request = MetaRequest::Log { limit: 1, generation: Some(generation) };
+                state.ask(Purpose::OneChange, request);
+            }
+            (KeyCode::Char('b' | 'r'), Some(generation)) => {
+                if !state.pending.is_empty() {
+                    state.say(
+                        "Changes are pending",
+                        vec!["Commit or discard them first (c): a rollback would pull the ground from under them.".into()],
+                    );
+                } else if state.may_change() {
+                    state.review(Subject::Rollback(generation));
+                }
+            }
+            _ => {
+                let to = list::moved_by_letters(key, self.at, self.rows.len(), state.page());
+                self.at = to.unwrap_or(self.at);
+            }
+        }
+        vec![Layer::History(self)]
+    }
+
+    pub(crate) fn view(&self, columns: usize) -> View {
+        let line = |(index, row): (usize, &HistoryRow)| {
+            let sign = if index == self.at { '>' } else { ' ' };
+            let waits = if row.confirm_until.is_some() { " (waits to be confirmed)" } else { "" };
+            let shown = format!(
+                "{sign} {:>6} {} {} {} diff.  {}{waits}",
+                row.generation,
+                crate::explain::minute(row.at),
+                text::column(&row.author, 20),
+                row.differences_count,
+                row.reason,
+            );
+            let line = Line::from(text::shorten(&shown, columns));
+            if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
+        };
+        let mut lines: Vec<Line<'static>> = self.rows.iter().enumerate().map(line).collect();
+        if lines.is_empty() {
+            lines.push(Line::from("There are no changes."));
+        }
+        View {
+            title: "Changes, newest first".into(),
+            lines,
+            focus: self.at,
+            hints: "Enter shows the differences, r rolls back to it, F5 refreshes, ? help, Esc closes".into(),
+            is_full: true,
+        }
+    }
+}

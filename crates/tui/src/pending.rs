@@ -1,0 +1,203 @@
+//! Changes that are made here and not yet committed, and how a key looks with them.
+
+use postroad_control::meta::{Mark, MetaStep, PropertyRow, RecordRow};
+
+/// Changes that can wait at once: a person makes some dozen.
+pub(crate) const PENDING_MAX: usize = 10_000;
+/// The attribute of a record that is a secret.
+pub(crate) const SECURE: u32 = 4;
+/// The attribute that says, in an answer only, that a record is inherited.
+pub(crate) const IS_INHERITED: u32 = 0x20;
+/// The attribute of a record that keys below see.
+pub(crate) const INHERIT: u32 = 1;
+
+/// The attributes, by bit: their names and the letters that stand for them in a list.
+pub(crate) const ATTRIBUTES: [(u32, &str, char); 10] = [
+    (0x1, "INHERIT", 'I'),
+    (0x2, "PARTIAL_PATH", 'P'),
+    (0x4, "SECURE", 'S'),
+    (0x8, "REFERENCE", 'R'),
+    (0x10, "VOLATILE", 'V'),
+    (0x20, "ISINHERITED", 'i'),
+    (0x40, "INSERT_PATH", 'N'),
+    (0x80, "LOCAL_MACHINE_ONLY", 'L'),
+    (0x100, "NON_SECURE_ONLY", 'O'),
+    (0x200, "DONT_EXPAND", 'D'),
+];
+
+/// What waits to become of something that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// Nothing.
+    Not,
+    /// It is to be stored.
+    Set,
+    /// It is to go.
+    Gone,
+}
+
+/// Whether two paths name the same key.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// Whether a key is below another one, or that one.
+pub(crate) fn is_within(path: &str, above: &str) -> bool {
+    let above = above.trim_end_matches('/');
+    let (path, above) = (path.to_ascii_lowercase(), above.to_ascii_lowercase());
+    path.strip_prefix(&above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The path of a key below another one.
+pub(crate) fn child(path: &str, name: &str) -> String {
+    format!("{}/{}", path.trim_end_matches('/'), name)
+}
+
+/// The key above a key.
+pub(crate) fn parent(path: &str) -> Option<&str> {
+    match path.rfind('/')? {
+        0 if path.len() == 1 => None,
+        0 => Some("/"),
+        at => path.get(..at),
+    }
+}
+
+/// The key that a step changes.
+pub(crate) fn path_of(step: &MetaStep) -> &str {
+    match step {
+        MetaStep::Create { path }
+        | MetaStep::Delete { path }
+        | MetaStep::Set { path, .. }
+        | MetaStep::Unset { path, .. } => path,
+    }
+}
+
+/// What waits to become of a key.
+pub(crate) fn of_key(steps: &[MetaStep], path: &str) -> Waits {
+    steps.iter().fold(Waits::Not, |waits, step| match step {
+        MetaStep::Create { path: created } if is_within(created, path) && waits == Waits::Gone => Waits::Set,
+        MetaStep::Create { path: created } if is_same(created, path) => Waits::Set,
+        MetaStep::Delete { path: deleted } if is_within(path, deleted) => Waits::Gone,
+        MetaStep::Create { .. } | MetaStep::Delete { .. } | MetaStep::Set { .. } | MetaStep::Unset { .. } => {
+            waits
+        }
+    })
+}
+
+/// Whether a change that waits makes the key.
+pub(crate) fn is_to_be_made(steps: &[MetaStep], path: &str) -> bool {
+    steps.iter().any(|step| matches!(step, MetaStep::Create { path: made } if is_within(made, path)))
+}
+
+/// Whether a value of the key itself waits to change.
+pub(crate) fn has_records(steps: &[MetaStep], path: &str) -> bool {
+    let is_value = |step: &&MetaStep| matches!(step, MetaStep::Set { .. } | MetaStep::Unset { .. });
+    steps.iter().filter(is_value).any(|step| is_same(path_of(step), path))
+}
+
+/// A record as it would be.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) row: RecordRow,
+    pub(crate) waits: Waits,
+}
+
+/// The records of a key with the changes that wait, by id.
+pub(crate) fn overlaid(
+    rows: &[RecordRow],
+    steps: &[MetaStep],
+    path: &str,
+    schema: &[PropertyRow],
+) -> Vec<Shown> {
+    let mut shown: Vec<Shown> =
+        rows.iter().map(|row| Shown { row: row.clone(), waits: Waits::Not }).collect();
+    for step in steps {
+        match step {
+            MetaStep::Delete { path: deleted } if is_within(path, deleted) => {
+                shown.iter_mut().for_each(|shown| shown.waits = Waits::Gone);
+            }
+            MetaStep::Set { path: at, property, .. } if is_same(at, path) => {
+                let Ok(id) = property.parse::<u32>() else { continue };
+                let row = row_of(step, id, schema);
+                shown.retain(|shown| shown.row.id != id);
+                shown.push(Shown { row, waits: Waits::Set });
+            }
+            MetaStep::Unset { path: at, property } if is_same(at, path) => {
+                let gone = shown.iter_mut().filter(|shown| shown.row.id.to_string() == *property);
+                gone.for_each(|shown| shown.waits = Waits::Gone);
+            }
+            MetaStep::Create { .. }
+            | MetaStep::Delete { .. }
+            | MetaStep::Set { .. }
+            | MetaStep::Unset { .. } => {}
+        }
+    }
+    shown.sort_by_key(|shown| shown.row.id);
+    shown
+}
+
+fn row_of(step: &MetaStep, id: u32, schema: &[PropertyRow]) -> RecordRow {
+    let MetaStep::Set { path, value, data_type, user_type, attributes, .. } = step else {
+        return RecordRow { id, ..empty(path_of(step)) };
+    };
+    let property = schema.iter().find(|known| known.id == id);
+    let attributes = attributes.unwrap_or(INHERIT);
+    let secret = attributes & SECURE != 0;
+    let number = value.first().and_then(|text| number(text));
+    let meaning = number.and_then(|number| {
+        property.and_then(|property| property.names.iter().find(|(known, _)| *known == number))
+    });
+    RecordRow {
+        id,
+        name: property.map_or_else(|| format!("UnknownName_{id}"), |property| property.name.clone()),
+        attributes,
+        attribute_names: attribute_names(attributes),
+        user_type: user_type.unwrap_or(1),
+        data_type: data_type.clone().unwrap_or_default(),
+        is_list: data_type.as_deref() == Some("MULTISZ")
+            || value.len() != 1
+            || property.is_some_and(|property| property.is_list),
+        value: if secret { Vec::new() } else { value.clone() },
+        meaning: meaning.map(|(_, name)| name.clone()).unwrap_or_default(),
+        secret,
+        mark: property.map_or(Mark::Unknown, |property| property.mark),
+        ..empty(path)
+    }
+}
+
+fn empty(path: &str) -> RecordRow {
+    RecordRow {
+        path: path.into(),
+        from: path.into(),
+        inherited: false,
+        id: 0,
+        name: String::new(),
+        attributes: 0,
+        attribute_names: String::new(),
+        user_type: 1,
+        data_type: String::new(),
+        value: Vec::new(),
+        is_list: false,
+        meaning: String::new(),
+        secret: false,
+        mark: Mark::Unknown,
+        pinned: None,
+    }
+}
+
+/// The names of attribute bits.
+pub(crate) fn attribute_names(attributes: u32) -> String {
+    let names = ATTRIBUTES.iter().filter(|(bit, _, _)| attributes & bit != 0).map(|(_, name, _)| *name);
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "NO_ATTRIBUTES".into() } else { names.join(" | ") }
+}
+
+/// A number as it is typed: decimal, `0x` hex, or -1.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None if text == "-1" => Some(u32::MAX),
+        None => text.parse().ok(),
+    }
+}

@@ -1,0 +1,139 @@
+//! The records of the chosen key, its own and those that it inherits.
+
+use crate::field::Field;
+use crate::pending::{self, ATTRIBUTES, Shown, Waits};
+use crate::text;
+use postroad_control::meta::{Mark, MetaStep, PropertyRow, RecordRow};
+
+/// The records of one key.
+pub(crate) struct RecordPane {
+    /// The key they belong to.
+    pub(crate) path: String,
+    rows: Vec<RecordRow>,
+    /// The id of the chosen one.
+    pub(crate) chosen: Option<u32>,
+    /// Only records that have this in their id, name or value are shown.
+    pub(crate) filter: Field,
+}
+
+impl RecordPane {
+    pub(crate) fn new() -> Self {
+        Self { path: String::new(), rows: Vec::new(), chosen: None, filter: Field::default() }
+    }
+
+    pub(crate) fn take(&mut self, path: &str, rows: Vec<RecordRow>) {
+        self.path = path.into();
+        self.rows = rows;
+    }
+
+    /// The records in view of the filter, with the changes that wait.
+    pub(crate) fn lines(&self, steps: &[MetaStep], schema: &[PropertyRow]) -> Vec<Shown> {
+        let mut shown = pending::overlaid(&self.rows, steps, &self.path, schema);
+        let wanted = self.filter.text().to_lowercase();
+        if !wanted.is_empty() {
+            shown.retain(|shown| {
+                let row = &shown.row;
+                let mut texts = row.value.iter().chain([&row.name, &row.meaning, &row.data_type]);
+                row.id.to_string().contains(&wanted)
+                    || texts.any(|text| text.to_lowercase().contains(&wanted))
+            });
+        }
+        shown
+    }
+
+    /// Where the chosen record is among those in view.
+    pub(crate) fn at(&self, lines: &[Shown]) -> usize {
+        lines.iter().position(|shown| Some(shown.row.id) == self.chosen).unwrap_or(0)
+    }
+}
+
+/// Columns of the parts that do not grow: marks, id, attributes, user type, data type, and blanks between them.
+const FIXED: usize = 2 + 1 + 6 + 1 + 1 + 4 + 1 + 3 + 1 + 7 + 1;
+/// From so many columns on, where a record comes from has a column of its own; the explanation says it always.
+const FROM_AT: usize = 58;
+
+/// The widths of name, data and origin in so many columns.
+fn widths(columns: usize) -> (usize, usize, usize) {
+    let left = columns.saturating_sub(FIXED);
+    let from = if columns < FROM_AT { 0 } else { (left / 4).clamp(8, 24) };
+    let left = left.saturating_sub(if from == 0 { 0 } else { from + 1 });
+    let name = (left * 11 / 20).clamp(4, 32).min(left);
+    (name, left.saturating_sub(name), from)
+}
+
+/// The heads of the columns.
+pub(crate) fn heads(columns: usize) -> String {
+    let (name, data, from) = widths(columns);
+    let from = if from == 0 { String::new() } else { format!(" {}", text::column("From", from)) };
+    let (name, data) = (text::column("Name", name), text::column("Data", data));
+    format!("   {:<6} {name} {:<4} {:<3} {:<7} {data}{from}", "Id", "Attr", "UT", "Type")
+}
+
+/// A record in one line.
+pub(crate) fn line(shown: &Shown, columns: usize) -> String {
+    let (name, data, from) = widths(columns);
+    let row = &shown.row;
+    let from = match from {
+        0 => String::new(),
+        from if row.inherited || row.pinned.is_some() => format!(" {}", text::column_left(&row.from, from)),
+        from => format!(" {}", text::column("", from)),
+    };
+    format!(
+        "{}{} {} {} {} {} {} {}{from}",
+        wait_sign(shown.waits, row),
+        mark_sign(row.mark),
+        text::column(&row.id.to_string(), 6),
+        text::column(&row.name, name),
+        text::column(&letters(row.attributes), 4),
+        text::column(&row.user_type.to_string(), 3),
+        text::column(&row.data_type, 7),
+        text::column(&value(shown), data),
+    )
+}
+
+/// The value in one line, with its meaning.
+pub(crate) fn value(shown: &Shown) -> String {
+    let row = &shown.row;
+    if shown.waits == Waits::Gone {
+        return "(to be deleted)".into();
+    }
+    if row.secret {
+        return "(secret)".into();
+    }
+    let value = if row.is_list { format!("[{}]", row.value.join(", ")) } else { row.value.join(" ") };
+    if row.meaning.is_empty() { value } else { format!("{value} ({})", row.meaning) }
+}
+
+/// `*` waits to be committed, `#` is pinned by the configuration file, `^` is inherited.
+fn wait_sign(waits: Waits, row: &RecordRow) -> char {
+    match waits {
+        Waits::Set | Waits::Gone => '*',
+        Waits::Not if row.pinned.is_some() => '#',
+        Waits::Not if row.inherited => '^',
+        Waits::Not => ' ',
+    }
+}
+
+/// `=` is in force, `-` is kept without effect, `!` is refused, `?` is unknown.
+fn mark_sign(mark: Mark) -> char {
+    match mark {
+        Mark::InForce => '=',
+        Mark::Kept => '-',
+        Mark::Refused => '!',
+        Mark::Unknown => '?',
+    }
+}
+
+/// What a property does, in words.
+pub(crate) fn mark_words(mark: Mark) -> &'static str {
+    match mark {
+        Mark::InForce => "In force.",
+        Mark::Kept => "Kept without effect: nothing reads it.",
+        Mark::Refused => "Refused: the service does not do what it promises.",
+        Mark::Unknown => "Unknown to the schema; kept as it is.",
+    }
+}
+
+fn letters(attributes: u32) -> String {
+    ATTRIBUTES.iter().filter(|(bit, _, _)| attributes & bit != 0).map(|(_, _, letter)| *letter).collect()
+}

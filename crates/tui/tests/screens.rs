@@ -1,0 +1,260 @@
+//! The review, the search, the log, the backups, and keys pressed at random.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(dead_code, reason = "other tests use the rest of the fake")]
+
+mod fake;
+
+use crossterm::event::KeyCode::{self, Char, Down, Enter, Esc, Tab};
+use crossterm::event::{KeyEvent, KeyModifiers};
+use fake::{Desk, Fake, options};
+use postroad_control::meta::{MetaRequest, Secret, VersionWanted};
+use postroad_tui::Event;
+
+fn relay_for_all() -> Desk {
+    let mut desk = Desk::new();
+    desk.go_to("RelayIpList").press(Enter).type_in("a0.0.0.0/0").presses(&[Enter, Tab, Enter]);
+    desk
+}
+
+#[test]
+fn a_refusal_is_shown_and_can_be_meant() {
+    let mut desk = relay_for_all();
+    desk.type_in("c").shows(&["It is refused", "this would be an open relay for 0.0.0.0/0", "m I mean it"]);
+    desk.press(Enter);
+    assert!(desk.fake.commits().is_empty(), "what is refused is not committed");
+    desk.type_in("m").shows(&["~ /LM/SmtpSvc/1 36990 RelayIpList: 127.0.0.0/8 -> 127.0.0.0/8, 0.0.0.0/0"]);
+    desk.press(Enter).shows(&["Committed"]);
+    assert!(desk.fake.commits()[0].1.mean_it);
+}
+
+#[test]
+fn a_review_can_be_left_or_drop_all() {
+    let mut desk = relay_for_all();
+    desk.type_in("c").press(Esc).shows(&["*1 pending"]);
+    desk.type_in("cx").shows(&["Drop all 1"]).type_in("n").shows(&["*1 pending"]);
+    desk.type_in("cxy").lacks("*1 pending").shows(&["dropped"]);
+    assert!(desk.fake.commits().is_empty());
+}
+
+#[test]
+fn a_wrong_value_is_refused_at_the_review_and_kept() {
+    let mut desk = Desk::new();
+    desk.go_to("MaxMessageSize").press(Enter).type_in("many").press(Enter).type_in("c");
+    desk.shows(&["it is not a number of 32 bits"]).press(Esc).type_in("u");
+    assert!(desk.state.pending().is_empty());
+}
+
+#[test]
+fn what_was_not_reviewed_is_not_committed() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).type_in("c").shows(&["~ /LM/SmtpSvc/1"]);
+    let past = desk.fake.past[0].clone();
+    desk.fake.past.push(past);
+    desk.press(Enter).shows(&["changed in the meantime"]);
+    assert_eq!(desk.fake.tree["/LM/SmtpSvc/1"][&36906].value, ["relay.example.org"]);
+}
+
+#[test]
+fn a_change_can_wait_to_be_confirmed() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).type_in("c");
+    desk.presses(&[Tab, Tab]).type_in("0").press(Enter).shows(&["a number from 1 to 1440"]);
+    desk.empty_line().type_in("5").press(Enter).press(Enter).shows(&["undoes itself at", "K keeps it"]);
+    assert_eq!(desk.fake.commits()[0].1.confirm_secs, Some(300));
+    desk.type_in("K").lacks("undoes itself").shows(&["The change stays"]);
+}
+
+#[test]
+fn find_goes_to_a_record_and_to_a_key() {
+    let mut desk = Desk::new();
+    desk.type_in("f")
+        .type_in("relay.example")
+        .press(Enter)
+        .shows(&["Found 1", "/LM/SmtpSvc/1  36906 SmartHost"]);
+    desk.press(Enter).shows(&["Records of /LM/SmtpSvc/1", ">Records", "36906 SmartHost = relay.example.org"]);
+    desk.type_in("f")
+        .type_in("Domain")
+        .presses(&[Enter, Enter])
+        .shows(&["Records of /LM/SmtpSvc/1/Domain", ">Keys"]);
+    desk.type_in("f").type_in("nothing like it").press(Enter).shows(&["Not found", "nothing matches"]);
+}
+
+#[test]
+fn filters_narrow_both_panes() {
+    let mut desk = Desk::new();
+    desk.presses(&[Down, KeyCode::Right]).type_in("/w3").shows(&["W3Svc", "/w3"]).lacks("SmtpSvc");
+    desk.press(Esc).shows(&["SmtpSvc"]);
+    desk.go_to("SmartHost").type_in("/smart").press(Enter).shows(&["SmartHost", "/smart"]).lacks("36990");
+    desk.press(Esc).shows(&["36990"]);
+}
+
+#[test]
+fn the_log_shows_differences_and_rolls_back() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).empty_line().type_in("b.example").press(Enter).type_in("c");
+    desk.presses(&[Enter, Enter]).type_in("g").shows(&[
+        "Changes, newest first",
+        "ada (metaedit)",
+        "fresh install",
+    ]);
+    desk.press(Enter).shows(&["~ /LM/SmtpSvc/1 36906 SmartHost: relay.example.org -> b.example"]).press(Esc);
+    desk.press(Down)
+        .type_in("r")
+        .shows(&["Rollback: as it was after change 1", "b.example -> relay.example.org"]);
+    desk.press(Enter).shows(&["Committed"]);
+    assert_eq!(desk.fake.tree["/LM/SmtpSvc/1"][&36906].value, ["relay.example.org"]);
+}
+
+#[test]
+fn backups_are_made_verified_restored_and_deleted() {
+    let mut desk = Desk::new();
+    desk.type_in("b").shows(&["Backups", "There are no backups"]);
+    desk.type_in("m").type_in("nightly").press(Enter).type_in("geheim").shows(&["••••••"]).lacks("geheim");
+    desk.press(Enter)
+        .shows(&["The backup nightly 0 is made."])
+        .press(Enter)
+        .shows(&["nightly", "password, verified"]);
+    let made = MetaRequest::Backup {
+        name: "nightly".into(),
+        version: VersionWanted::Next,
+        overwrite: false,
+        password: Some(Secret("geheim".into())),
+    };
+    assert!(desk.fake.asked.contains(&made));
+    desk.type_in("v")
+        .type_in("falsch")
+        .press(Enter)
+        .shows(&["Refused", "the password is another one"])
+        .press(Esc);
+    desk.type_in("v").type_in("geheim").press(Enter).shows(&["The backup nightly 0 is verified."]).press(Esc);
+    desk.fake.tree.get_mut("/LM/W3Svc").unwrap().insert(1, fake::stored("STRING", &["x"]));
+    desk.type_in("r").type_in("geheim").press(Enter).shows(&["Restore of nightly 0", "- /LM/W3Svc 1"]);
+    assert!(desk.fake.tree["/LM/W3Svc"].contains_key(&1), "the difference is shown first");
+    desk.press(Enter).shows(&["The backup was verified.", "What was there before"]).press(Enter);
+    assert!(!desk.fake.tree["/LM/W3Svc"].contains_key(&1));
+    desk.type_in("d").shows(&["Delete the backup nightly 0?"]).type_in("y").shows(&["nightly 0 is deleted."]);
+    desk.press(Enter).shows(&["There are no backups"]).press(Esc).shows(&[">Keys"]);
+}
+
+#[test]
+fn help_is_on_every_screen() {
+    for (keys, wanted) in
+        [("", "undoes the last"), ("b", "m makes a backup"), ("g", "all differences"), ("n", "Esc closes")]
+    {
+        let mut desk = Desk::new();
+        desk.type_in(keys).type_in("?").shows(&["Help", wanted]).press(Esc).lacks("Help");
+    }
+    let mut desk = Desk::new();
+    desk.type_in("nd").press(KeyCode::F(1)).shows(&["Help", "Tab and Shift-Tab"]);
+}
+
+#[test]
+fn small_and_large_terminals_show_what_matters() {
+    for (width, height) in [(80, 24), (120, 40), (40, 10)] {
+        let mut desk = Desk::sized(Fake::new(), options(), width, height);
+        desk.presses(&[Down, KeyCode::Right, Down]).shows(&["MetaEdit", ">Keys", "SmtpSvc"]);
+        desk.press(Tab).shows(&[">Records", "36880"]).press(Enter).shows(&["Edit at /LM/SmtpSvc", "2097152"]);
+        desk.press(Esc);
+        desk.terminal.backend_mut().resize(100, 30);
+        desk.event(Event::Resize(100, 30));
+        desk.shows(&["MaxMessageSize", "What MaxMessageSize is for."]);
+    }
+}
+
+#[test]
+fn a_long_help_is_scrolled_to_its_end_and_back() {
+    let mut desk = Desk::sized(Fake::new(), options(), 40, 10);
+    desk.type_in("?").shows(&["Left are the keys"]).press(KeyCode::End).shows(&["UT: the user type"]);
+    desk.press(KeyCode::Up).lacks("server, 2 file").press(KeyCode::Home).shows(&["Left are the keys"]);
+}
+
+#[test]
+fn a_key_that_went_is_left() {
+    let mut desk = Desk::new();
+    desk.go_to("61537").press(Tab);
+    desk.fake.tree.retain(|path, _| !path.starts_with("/LM/SmtpSvc"));
+    desk.type_in("r").shows(&["Records of /LM ", "W3Svc", "is gone"]).lacks("SmtpSvc ");
+}
+
+#[test]
+fn leaving_asks_where_changes_are_pending() {
+    let mut desk = relay_for_all();
+    desk.type_in("q").shows(&["1 pending change(s) are not committed"]).type_in("n");
+    assert!(!desk.state.is_over());
+    desk.type_in("qy");
+    assert!(desk.state.is_over());
+    let mut desk = Desk::new();
+    desk.event(Event::Key(KeyEvent::new(Char('c'), KeyModifiers::CONTROL)));
+    assert!(desk.state.is_over());
+}
+
+#[test]
+fn no_service_is_said_in_words() {
+    let mut desk = Desk::sized(Fake { down: true, ..Fake::new() }, options(), 80, 24);
+    desk.shows(&["Not reachable", "there is no service at /var/lib/postroad"]);
+    desk.presses(&[Enter, Char('r')]).shows(&["Not reachable"]);
+    assert_eq!(desk.state.exit_status(), 69);
+    desk.fake.down = false;
+    desk.presses(&[Esc, Char('r')]).lacks("Not reachable").shows(&["LM"]);
+    assert_eq!(desk.state.exit_status(), 0);
+}
+
+/// A number from the one before it: splitmix64.
+fn next(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[test]
+fn keys_at_random_do_no_harm() {
+    use KeyCode::{BackTab, Backspace, Delete, End, F, Home, Insert, Left, PageDown, PageUp, Right, Up};
+    let special = [
+        BackTab,
+        Backspace,
+        Delete,
+        End,
+        F(1),
+        F(2),
+        F(5),
+        Home,
+        Insert,
+        Left,
+        PageDown,
+        PageUp,
+        Right,
+        Up,
+        Down,
+        Enter,
+        Enter,
+        Esc,
+        Tab,
+    ];
+    let letters: Vec<char> = "nndcubgfr/?qymvxaKhjkl 0123456789äé\u{301}漢\u{202e}\u{7}-xs".chars().collect();
+    for (width, height, seed) in [(80, 24, 1), (120, 40, 2), (40, 10, 3), (1, 1, 4), (13, 4, 5)] {
+        let mut seed = seed;
+        let mut desk = Desk::sized(Fake::new(), options(), width, height);
+        for round in 0..4_000 {
+            if desk.state.is_over() {
+                let fake = std::mem::replace(&mut desk.fake, Fake::new());
+                desk = Desk::sized(fake, options(), width, height);
+            }
+            let number = next(&mut seed) as usize;
+            let code = match number % 5 {
+                0 | 1 => special[number / 5 % special.len()],
+                _ => Char(letters[number / 5 % letters.len()]),
+            };
+            desk.fake.down = number.is_multiple_of(97);
+            desk.press(code);
+            if round % 8 == 0 {
+                desk.screen();
+            }
+            if desk.fake.past.len() > 40 {
+                desk.fake.past.truncate(40);
+            }
+            desk.fake.asked.clear();
+        }
+    }
+}
