@@ -25,6 +25,7 @@ install-test-tools:
 bench:
 	cargo build --release --locked -p postroad -p postroad-bench
 	target/release/postroad-bench all $(ARGS)
+	cargo run --release --locked -p postroad-metabase --example metabase_cost
 
 # Thousands of seeds of the simulator: make sim ARGS="--seeds 20000"
 sim:

@@ -83,6 +83,8 @@ pub struct Postroad {
     process: Option<Process>,
     dir: TempDir,
     flags: Vec<String>,
+    /// Whether its configuration is pinned by `serve --config`; else it is in its metabase.
+    is_pinned: bool,
 }
 
 impl Postroad {
@@ -130,8 +132,41 @@ impl Postroad {
     pub fn prepare(config: &Config, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let service = Self { port: Port::free(), process: None, dir, flags };
+        let service = Self { port: Port::free(), process: None, dir, flags, is_pinned: true };
         service.configure(config);
+        service
+    }
+
+    /// As `prepare`, but that the configuration is in its metabase, at `/LM/SmtpSvc/1`, where every property can be changed.
+    ///
+    /// # Panics
+    /// If the configuration is not taken.
+    #[must_use]
+    pub fn prepare_stored(config: &Config) -> Self {
+        let mut service = Self::prepare(config, &[]);
+        // The first start makes the data folder. It is with the file, as the default binding is not this test's own.
+        service.restart();
+        service.kill();
+        service.is_pinned = false;
+        // All at the server: what a fresh install has there hides what is above it.
+        let text = config.text(service.address());
+        let text =
+            text.replacen("[\"/LM/SmtpSvc/1\"]\n", "", 1).replacen("/LM/SmtpSvc\"", "/LM/SmtpSvc/1\"", 1);
+        let file = service.dir.path().join("stored.toml").display().to_string();
+        std::fs::write(&file, text).expect("a file");
+        let taken = service.verb(&["meta", "apply", &file]);
+        assert_eq!(taken.status, 0, "{taken:?}");
+        service
+    }
+
+    /// As `start`, of `prepare_stored`.
+    ///
+    /// # Panics
+    /// If it does not greet.
+    #[must_use]
+    pub fn start_stored(config: &Config) -> Self {
+        let mut service = Self::prepare_stored(config);
+        service.restart();
         service
     }
 
@@ -183,7 +218,10 @@ impl Postroad {
     fn serve_args(&self) -> Vec<String> {
         let config = self.dir.path().join("postroad.toml").display().to_string();
         let mut args = vec!["--data".to_owned(), self.data().display().to_string()];
-        args.extend(["serve", "--config", &config].map(str::to_owned));
+        args.push("serve".to_owned());
+        if self.is_pinned {
+            args.extend(["--config".to_owned(), config]);
+        }
         if !self.flags.iter().any(|flag| flag == "--log") {
             args.extend(["--log", "json"].map(str::to_owned));
         }

@@ -136,7 +136,10 @@ pub fn find(name: &str) -> PathBuf {
 #[must_use]
 pub fn unconfined(name: &str, dir: &Path) -> PathBuf {
     let copy = dir.join(name);
-    std::fs::copy(find(name), &copy).expect("a copy of the program");
+    // By another process: one that a thread of ours starts at the same moment would inherit the file while it is written, and as
+    // long as it is open for writing it cannot be run ("text file busy").
+    let copied = Command::new("cp").arg(find(name)).arg(&copy).status().expect("cp starts");
+    assert!(copied.success(), "{name} cannot be copied: {copied}");
     copy
 }
 

@@ -1,0 +1,70 @@
+//! What the service writes, and where.
+
+use crate::service::{fresh, send, set, world};
+use postroad_tests::client::Smtplib;
+use postroad_tests::postroad::Postroad;
+use postroad_tests::wait;
+use std::path::Path;
+
+/// Files of a folder that end so; none if it is not there.
+fn files(folder: &Path, end: &str) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|it| it == end)).count()
+}
+
+/// A message comes to the default folder; once another is set, the next one comes there.
+fn folder_before_and_after(postroad: &Postroad, (name, default): (&str, &str), end: &str, send: impl Fn()) {
+    let (default, other) = (postroad.data().join(default), postroad.dir().join("other"));
+    send();
+    wait::until("a file in the default folder", || files(&default, end) == 1);
+    postroad.wait_drained(wait::PATIENCE);
+    set(postroad, name, &[&other.display().to_string()]);
+    send();
+    wait::until("a file in the other folder", || files(&other, end) == 1);
+    postroad.wait_drained(wait::PATIENCE);
+    assert_eq!(files(&default, end), 1);
+    // A relative path begins at the data folder.
+    set(postroad, name, &["third"]);
+    send();
+    wait::until("a file in the third folder", || files(&postroad.data().join("third"), end) == 1);
+}
+
+pub(crate) fn bad_mail_directory() {
+    let world = world(&[]);
+    folder_before_and_after(&world.postroad, ("BadMailDirectory", "Badmail"), "bad", || {
+        let lost = Smtplib::new(world.postroad.address(), "nobody@missing.example");
+        let sent = lost.send(&["r@nullmx.example"], b"Subject: lost\r\n\r\n");
+        assert_eq!(sent["data"]["code"], 250, "{sent}");
+    });
+}
+
+pub(crate) fn drop_directory() {
+    let postroad = fresh();
+    set(&postroad, "DefaultDomain", &["office.example"]);
+    folder_before_and_after(&postroad, ("DropDirectory", "Drop"), "eml", || {
+        send(&postroad, "r@office.example");
+    });
+}
+
+/// Versions of backups that are there.
+fn backups(postroad: &Postroad) -> Vec<u64> {
+    let rows = postroad.json(&["meta", "backups"]);
+    rows.iter().map(|row| row["version"].as_u64().unwrap()).collect()
+}
+
+pub(crate) fn backup_every() {
+    let postroad = fresh();
+    assert_eq!(backups(&postroad), [0; 0]);
+    set(&postroad, "BackupEvery", &["1s"]);
+    wait::until("two backups", || backups(&postroad).len() >= 2);
+    set(&postroad, "BackupEvery", &[""]);
+}
+
+/// That all of the default's 14 are kept would take as many seconds to see: more than the other value are.
+pub(crate) fn backup_keep() {
+    let postroad = fresh();
+    set(&postroad, "BackupEvery", &["1s"]);
+    wait::until("three backups", || backups(&postroad).len() >= 3);
+    set(&postroad, "BackupKeep", &["2"]);
+    wait::until("two backups", || backups(&postroad).len() == 2);
+}

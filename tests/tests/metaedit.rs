@@ -1,0 +1,182 @@
+//! `postroad metaedit` in a real terminal: tmux holds it, types into it, and shows what is on its screen.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails; the screens are worth looking at"
+)]
+
+use postroad_tests::client::Smtplib;
+use postroad_tests::nameserver::{Kind, NameServer, big_hosts};
+use postroad_tests::postroad::{Config, Postroad, program};
+use postroad_tests::sink::Sink;
+use postroad_tests::udp_relay::UdpRelay;
+use postroad_tests::wait;
+use postroad_tests::world::FROM;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// What waits is not tried again by itself while a test lasts.
+const PATIENT: &str = "SmtpRemoteProgressiveRetry = \"1h\"\nDnsRetry = \"1h\"\nDnsProbe = \"1h..1h\"";
+
+/// A terminal of its own, on a tmux server of its own.
+struct Terminal {
+    socket: PathBuf,
+}
+
+impl Terminal {
+    fn open(dir: &Path, (columns, lines): (u16, u16), command: &[&str]) -> Self {
+        let terminal = Self { socket: dir.join("tmux.sock") };
+        let (columns, lines) = (columns.to_string(), lines.to_string());
+        let mut args = vec!["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &lines, "--"];
+        args.extend(command);
+        let made = terminal.tmux(&args);
+        assert!(made.status.success(), "{made:?}");
+        terminal
+    }
+
+    fn tmux(&self, args: &[&str]) -> Output {
+        Command::new("tmux").arg("-S").arg(&self.socket).args(args).env("TERM", "xterm").output().unwrap()
+    }
+
+    /// Types keys by tmux's names.
+    fn press(&self, keys: &[&str]) {
+        for key in keys {
+            assert!(self.tmux(&["send-keys", key]).status.success(), "{key}");
+        }
+    }
+
+    fn text(&self, text: &str) {
+        assert!(self.tmux(&["send-keys", "-l", text]).status.success());
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8(self.tmux(&["capture-pane", "-p"]).stdout).unwrap()
+    }
+
+    /// Waits until the screen shows all of these.
+    fn shows(&self, texts: &[&str]) -> String {
+        let end = Instant::now() + wait::PATIENCE;
+        loop {
+            let screen = self.screen();
+            if texts.iter().all(|text| screen.contains(text)) {
+                return screen;
+            }
+            assert!(Instant::now() < end, "{texts:?} not all on:\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.tmux(&["kill-server"]);
+    }
+}
+
+/// The article's procedure, as an administrator with MetaEdit followed it: a backup that is verified, LM, SmtpSvc, a new
+/// DWORD with id 36997 and data 2. The mail that waited goes out at once.
+#[test]
+fn the_articles_procedure() {
+    const WITHIN: Duration = Duration::from_secs(2);
+    let server = NameServer::start(Kind::Bind9);
+    let relay = UdpRelay::start(server.address());
+    let addresses: Vec<IpAddr> = big_hosts().iter().map(|host| host.address).collect();
+    let sink = Sink::start(&addresses, &[]);
+    let config = Config {
+        dns: vec![relay.address()],
+        remote_port: sink.port(),
+        service: PATIENT.to_owned(),
+        ..Config::default()
+    };
+    let postroad = Postroad::start(&config);
+    let set = postroad.verb(&["meta", "set", "LM/SmtpSvc", "36997", "0"]);
+    assert_eq!(set.status, 0, "{set:?}");
+    let sent = Smtplib::new(postroad.address(), FROM).send(&["r@big.example"], b"Subject: large\r\n\r\n");
+    assert_eq!(sent["data"]["code"], 250, "{sent}");
+    postroad.wait_deferred("r@big.example");
+    postroad.wait_event(2012);
+
+    let data = postroad.data();
+    let (program, data) = (program().display().to_string(), data.display().to_string());
+    let terminal = Terminal::open(postroad.dir(), (80, 24), &[&program, "--data", &data, "metaedit"]);
+    terminal.shows(&["MetaEdit", "LM", "help"]);
+    // The backup, verified.
+    terminal.press(&["b"]);
+    terminal.shows(&["Backups", "There are no backups"]);
+    terminal.press(&["m"]);
+    terminal.shows(&["Name"]);
+    terminal.text("before");
+    terminal.press(&["Enter"]);
+    let screen = terminal.shows(&["before"]);
+    println!("{screen}");
+    if !screen.contains("verified") {
+        terminal.press(&["Enter"]);
+    }
+    terminal.press(&["Escape"]);
+    terminal.shows(&["Backups", "before"]);
+    terminal.press(&["v"]);
+    println!("{}", terminal.shows(&["erified"]));
+    terminal.press(&["Escape"]);
+    terminal.shows(&["Backups"]);
+    terminal.press(&["Escape"]);
+    // LM, SmtpSvc, New, DWORD, 36997, 2.
+    terminal.shows(&["Records of /"]);
+    terminal.press(&["Down", "Right"]);
+    terminal.shows(&["SmtpSvc"]);
+    terminal.press(&["Down"]);
+    terminal.shows(&["Records of /LM/SmtpSvc", "KeyType"]);
+    terminal.press(&["n"]);
+    terminal.shows(&["DWORD", "ExpandSz"]);
+    terminal.press(&["d"]);
+    terminal.shows(&["New record at /LM/SmtpSvc"]);
+    terminal.text("36997");
+    terminal.shows(&["SmtpUseTcpDns", "udp-only"]);
+    terminal.press(&["Enter"]);
+    terminal.shows(&["( ) 2 udp-only"]);
+    terminal.text("2");
+    terminal.shows(&["(x) 2 udp-only"]);
+    terminal.press(&["Enter"]);
+    terminal.shows(&["*1 pending", "2 (udp-onl"]);
+    assert_eq!(sink.count(), 0, "nothing is changed before it is committed");
+    terminal.press(&["c"]);
+    println!(
+        "{}",
+        terminal.shows(&["Review of the pending changes", "36997 SmtpUseTcpDns: 0 (udp-then-tcp) -> 2"])
+    );
+    let began = Instant::now();
+    terminal.press(&["Enter"]);
+    wait::within(WITHIN, "the message at a host", || (sink.count() == 1).then_some(()));
+    println!("delivered {:?} after the key", began.elapsed());
+    println!("{}", terminal.shows(&["Committed", "generation"]));
+    terminal.press(&["Escape", "q"]);
+    wait::until("the editor is left", || !terminal.tmux(&["has-session"]).status.success());
+    let raw = postroad.verb(&["meta", "get", "LM/SmtpSvc", "36997", "--raw"]);
+    assert_eq!((raw.status, raw.stdout.as_str()), (0, "2\n"));
+    let log = postroad.verb(&["meta", "log", "--limit", "1"]);
+    assert!(log.stdout.contains("(metaedit)"), "{log:?}");
+}
+
+/// It opens the store where no service runs, on a terminal of any size, and is left without a trace.
+#[test]
+fn on_a_store_at_rest() {
+    let mut postroad = Postroad::start(&Config::default());
+    postroad.stop();
+    let data = postroad.data();
+    let (program, data) = (program().display().to_string(), data.display().to_string());
+    for size in [(80, 24), (120, 40), (40, 12)] {
+        let terminal = Terminal::open(postroad.dir(), size, &[&program, "--data", &data, "metaedit"]);
+        terminal.shows(&["MetaEdit", "LM"]);
+        let screen = terminal.screen();
+        assert!(screen.lines().all(|line| line.chars().count() <= usize::from(size.0)), "{screen}");
+        terminal.press(&["?"]);
+        terminal.shows(&["Help"]);
+        terminal.press(&["Escape", "q"]);
+        wait::until("the editor is left", || !terminal.tmux(&["has-session"]).status.success());
+    }
+    let elsewhere = postroad.verb(&["metaedit"]);
+    assert_eq!(elsewhere.status, 2, "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("needs a terminal"), "{elsewhere:?}");
+}
