@@ -3,6 +3,7 @@
 use crate::answers::{self, Source};
 use crate::clock::Clock;
 use crate::data::{self, DataDir, DataError};
+use crate::live::reachable;
 use crate::metabase::{self, AtRest, Registry};
 use crate::store;
 use postroad_control::answer::{Done, EventRow};
@@ -52,11 +53,7 @@ pub fn binding(data: &Path) -> Option<SocketAddr> {
         }
     };
     ask_service(stream, &Request::Status, &mut each).ok()?;
-    binding.map(|at: SocketAddr| match at {
-        at if at.ip().is_unspecified() && at.is_ipv4() => SocketAddr::from(([127, 0, 0, 1], at.port())),
-        at if at.ip().is_unspecified() => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, at.port())),
-        at => at,
-    })
+    binding.map(reachable)
 }
 
 /// Reaches the socket through its open folder, so that the length of the folder's path does not matter.

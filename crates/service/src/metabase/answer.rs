@@ -2,7 +2,7 @@
 
 use super::rows;
 use super::steps::{named, path};
-use super::{Live, Purpose, Registry, failed, steps_between};
+use super::{Live, Purpose, Registry, as_xml, aside, failed, steps_between, store_failed};
 use postroad_control::meta::{
     ChangeReport, Form, Given, How, ImportKind, ImportLine, ImportReport, MetaItem, MetaRequest,
 };
@@ -76,7 +76,7 @@ pub(crate) async fn answer(
         }
         MetaRequest::Confirm => {
             let confirmed = registry.base().confirm();
-            let confirmed = confirmed.map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
+            let confirmed = confirmed.map_err(store_failed)?;
             let generation = confirmed.ok_or_else(|| {
                 let what =
                     "no change waits to be confirmed: it was confirmed, or undone when its time was over";
@@ -146,7 +146,7 @@ impl Registry {
         let mut past = Vec::new();
         for depth in 0..=key.depth() {
             let found = self.base().history_of(&rows::above(key, depth), id, HISTORY_OF_VALUE);
-            past.extend(found.map_err(|error| failed(FailedKind::Temporary, error.to_string()))?);
+            past.extend(found.map_err(store_failed)?);
         }
         past.sort_by_key(|past| std::cmp::Reverse(past.generation));
         past.truncate(HISTORY_OF_VALUE);
@@ -188,9 +188,7 @@ impl Registry {
         let (tree, generation) = self.stored();
         let whole = match form {
             Form::Toml => text::export(&tree, &self.effective.spelled(key)),
-            Form::Xml if key.depth() == 0 => {
-                xml::write(&tree, &xml::Facts { generation, history: generation, schema_time: 0 })
-            }
+            Form::Xml if key.depth() == 0 => as_xml(&tree, generation),
             Form::Xml => {
                 let what = "a MetaBase.xml holds the whole tree: export / as XML, or a part of it as TOML";
                 return Err(failed(FailedKind::Usage, what.into()));
@@ -217,13 +215,17 @@ impl Registry {
         now: Wall,
         live: &impl Live,
     ) -> Result<ChangeReport, Failed> {
-        let (name, octets) = read(given)?;
-        let toml = String::from_utf8(octets)
-            .map_err(|error| failed(FailedKind::Usage, format!("{name} is not UTF-8: {error}")))?;
-        let ops = text::steps(&toml, &name, &self.stored().0, prune).map_err(|errors| {
-            let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            failed(FailedKind::Usage, lines.join("\n"))
-        })?;
+        let (given, (tree, _)) = (given.clone(), self.stored());
+        let ops = aside(move || {
+            let (name, octets) = read(&given)?;
+            let toml = String::from_utf8(octets)
+                .map_err(|error| failed(FailedKind::Usage, format!("{name} is not UTF-8: {error}")))?;
+            text::steps(&toml, &name, &tree, prune).map_err(|errors| {
+                let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                failed(FailedKind::Usage, lines.join("\n"))
+            })
+        });
+        let ops = ops.await?;
         self.change(&ops, how, Purpose::Declare, now, live).await
     }
 
@@ -235,9 +237,14 @@ impl Registry {
         now: Wall,
         live: &impl Live,
     ) -> Result<ImportReport, Failed> {
-        let (name, octets) = read(given)?;
-        let taken = xml::take(&octets, &name, &self.stored().0)
-            .map_err(|error| failed(FailedKind::Refused, format!("{name}: {error}")))?;
+        let (given, (tree, _)) = (given.clone(), self.stored());
+        let taken = aside(move || {
+            let (name, octets) = read(&given)?;
+            let taken = xml::take(&octets, &name, &tree);
+            let taken = taken.map_err(|error| failed(FailedKind::Refused, format!("{name}: {error}")))?;
+            Ok((name, taken))
+        });
+        let (name, taken) = taken.await?;
         // What needs a person comes first in what is told of a very long report.
         let mut told: Vec<&xml::Line> = taken.lines.iter().collect();
         if told.len() > TOLD_MAX {
@@ -251,9 +258,9 @@ impl Registry {
         let change = self.change(&taken.ops, &how, Purpose::Bring, now, live).await?;
         Ok(ImportReport {
             file: name,
-            taken: taken.taken as u64,
-            kept: taken.kept as u64,
-            refused: (taken.refused + taken.not_decryptable) as u64,
+            taken: taken.taken,
+            kept: taken.kept,
+            refused: taken.refused + taken.not_decryptable,
             lines,
             change,
         })
@@ -285,14 +292,12 @@ impl Registry {
         tell: &mut dyn FnMut(MetaItem),
     ) -> Result<(), Failed> {
         let mut base = self.base();
-        let broken =
-            |error: postroad_metabase::store::StoreError| failed(FailedKind::Temporary, error.to_string());
         let pending = base.pending();
         let until = |of: u64| {
             pending.as_ref().filter(|pending| pending.generation == of).map(|pending| pending.until)
         };
         if let Some(generation) = generation {
-            let past = base.past(generation).map_err(broken)?;
+            let past = base.past(generation).map_err(store_failed)?;
             let Some(past) = past else {
                 let what =
                     format!("no change {generation} is known: `postroad meta log` lists those that are");
@@ -301,7 +306,7 @@ impl Registry {
             tell(MetaItem::History(Box::new(rows::history(&past, true, until(generation)))));
             return Ok(());
         }
-        for past in base.history(limit, None).map_err(broken)? {
+        for past in base.history(limit, None).map_err(store_failed)? {
             tell(MetaItem::History(Box::new(rows::history(&past, false, until(past.generation)))));
         }
         Ok(())

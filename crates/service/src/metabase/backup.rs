@@ -1,6 +1,6 @@
 //! Backups of the metabase: made, verified, put back.
 
-use super::{Live, Purpose, Registry, failed, steps_between};
+use super::{Live, Purpose, Registry, aside, failed, steps_between};
 use crate::backups::{self, Backups, Listed, SCHEDULED};
 use crate::data;
 use postroad_control::meta::{BackupRow, How, MetaItem, MetaRequest, RestoreReport, Secret, VersionWanted};
@@ -33,7 +33,8 @@ pub(super) async fn answer(
             tell(MetaItem::Backup(Box::new(row)));
         }
         MetaRequest::Backups => {
-            for listed in registry.backups().list()? {
+            let backups = registry.backups();
+            for listed in aside(move || backups.list()).await? {
                 tell(MetaItem::Backup(Box::new(listed_row(listed))));
             }
         }
@@ -122,12 +123,14 @@ impl Registry {
         let (key, password) = (self.key, wanted.password.clone());
         let salt = data::seed().map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
         let salt = salt.first_chunk::<16>().copied().unwrap_or_default();
-        let octets = aside(move || {
+        let (folder, name) = (self.backups(), wanted.name.clone());
+        let written = aside(move || {
             let keys = Keys { password: password.as_ref().map(|secret| secret.0.as_str()), machine: &key };
-            backup::encode(&made, &keys, salt).map_err(|error| failed(FailedKind::Refused, error.to_string()))
+            let octets = backup::encode(&made, &keys, salt)
+                .map_err(|error| failed(FailedKind::Refused, error.to_string()))?;
+            folder.write(&name, version, overwrite, &octets)
         });
-        let octets = octets.await?;
-        backups.write(&wanted.name, version, overwrite, &octets)?;
+        written.await?;
         let wanted = Wanted { version: VersionWanted::This(version), ..wanted };
         match self.read_back(&wanted, Some(tree)).await {
             Ok((_, row)) => Ok(row),
@@ -147,9 +150,9 @@ impl Registry {
     ) -> Result<(Backup, BackupRow), Failed> {
         let backups = self.backups();
         let version = backups.version(&wanted.name, wanted.version)?;
-        let octets = backups.read(&wanted.name, version)?;
         let (key, password, name) = (self.key, wanted.password.clone(), wanted.name.clone());
         let read = aside(move || {
+            let octets = backups.read(&name, version)?;
             let keys = Keys { password: password.as_ref().map(|secret| secret.0.as_str()), machine: &key };
             let backup = backup::verify(&octets, &keys, expected.as_ref())
                 .map_err(|error| backups.fault(&name, version, &error))?;
@@ -241,7 +244,7 @@ impl Registry {
         let every = settings.backup_every?;
         let last = match self.last_scheduled {
             Some(last) => Some(last),
-            None => self.newest_scheduled(),
+            None => self.newest_scheduled().await,
         };
         if !backups::is_due(now, last, every) {
             self.last_scheduled = last;
@@ -253,8 +256,9 @@ impl Registry {
         Some(made.map_err(|failed| format!("the scheduled backup could not be made: {}", failed.what)))
     }
 
-    fn newest_scheduled(&self) -> Option<Wall> {
-        let listed = self.backups().list().ok()?;
+    async fn newest_scheduled(&self) -> Option<Wall> {
+        let backups = self.backups();
+        let listed = aside(move || backups.list()).await.ok()?;
         let of_name = listed.iter().filter(|one| one.name.as_str() == SCHEDULED);
         of_name.filter_map(|one| one.manifest.as_ref().ok()).map(|manifest| manifest.at).max()
     }
@@ -266,15 +270,5 @@ impl Registry {
         let row = self.back_up(wanted, true, now).await?;
         self.backups().prune(&name, keep)?;
         Ok(format!("Backup {} version {} was made and verified.", row.name, row.version))
-    }
-}
-
-/// Work that takes long goes to a thread where it holds up no mail.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
-) -> Result<T, Failed> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(failed(FailedKind::Temporary, error.to_string())),
     }
 }

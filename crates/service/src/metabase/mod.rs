@@ -14,12 +14,13 @@ use postroad_control::meta::{ChangeReport, How, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::compile::{self, Place, Problem};
-use postroad_metabase::record::{INHERIT, Record, VOLATILE};
+use postroad_metabase::path::KeyPath;
+use postroad_metabase::record::{INHERIT, VOLATILE};
 use postroad_metabase::schema::Mark;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::snapshot::{Published, Snapshot};
 use postroad_metabase::store::sqlite::SqliteStore;
-use postroad_metabase::store::{Act, Change, Metabase, Seal};
+use postroad_metabase::store::{Act, Change, Metabase, Seal, StoreError};
 use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Delta, Op, OpError, Tree, steps};
 use postroad_metabase::{catalogue, checks, xml};
@@ -302,19 +303,13 @@ impl Registry {
         let prepared = live.prepare(&settings).map_err(|what| failed(FailedKind::Refused, what))?;
         let at = change.at;
         let base = Arc::clone(&self.base);
-        let committed = tokio::task::spawn_blocking(move || {
-            base.lock().unwrap_or_else(PoisonError::into_inner).commit(&after, &change, act)
+        let committed = aside(move || {
+            let mut base = base.lock().unwrap_or_else(PoisonError::into_inner);
+            base.commit(&after, &change, act).map_err(store_failed)
         });
-        let generation = match committed.await {
-            Ok(Ok(generation)) => generation,
-            Ok(Err(error)) => return Err(failed(FailedKind::Temporary, error.to_string())),
-            Err(error) => return Err(failed(FailedKind::Temporary, error.to_string())),
-        };
+        let generation = committed.await?;
         settings.generation = generation;
-        self.effective = effective.clone();
-        let settings = Arc::new(settings);
-        self.published.store(Snapshot { generation, tree: effective, settings: Arc::clone(&settings) });
-        live.publish(settings, prepared);
+        self.publish(effective, settings, prepared, live);
         // A listener that is closed is gone when its task has run once more.
         tokio::task::yield_now().await;
         self.changed = Some((self.changed.map_or(at, |(first, _)| first), at));
@@ -327,17 +322,14 @@ impl Registry {
     fn refuse_unconfirmed(&self, ops: &[Op]) -> Result<(), Failed> {
         let mut base = self.base();
         let Some(pending) = base.pending() else { return Ok(()) };
-        let waiting = base.past(pending.generation);
-        let waiting = waiting.map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
+        let waiting = base.past(pending.generation).map_err(store_failed)?;
         let deltas = waiting.map_or_else(Vec::new, |past| past.deltas);
-        let same = |op: &Op, delta: &Delta| match (op, delta) {
-            (Op::Set(at, Record { id: of, .. }) | Op::Unset(at, of), Delta::Record { path, id, .. }) => {
-                at == path && of == id
-            }
-            (Op::Delete(at), Delta::Record { path, .. }) => path.is_within(at),
-            _ => false,
+        let has_set = |op: &Op| {
+            let same =
+                |delta: &Delta| matches!(delta, Delta::Record { path, id, .. } if touches(op, path, *id));
+            deltas.iter().any(same)
         };
-        if !deltas.iter().any(|delta| ops.iter().any(|op| same(op, delta))) {
+        if !ops.iter().any(has_set) {
             return Ok(());
         }
         let what = format!(
@@ -350,7 +342,7 @@ impl Registry {
 
     /// A pinned property is changed in its file.
     fn refuse_pinned(&self, ops: &[Op]) -> Result<(), Failed> {
-        let pinned = self.pins.iter().find(|pin| ops.iter().any(|op| touches(op, pin)));
+        let pinned = self.pins.iter().find(|pin| ops.iter().any(|op| touches(op, &pin.path, pin.record.id)));
         let Some(pin) = pinned else { return Ok(()) };
         let name = catalogue::name_of(pin.record.id);
         let what = format!(
@@ -366,7 +358,7 @@ impl Registry {
         let mut kept = ops.to_vec();
         for pin in &self.pins {
             let before = kept.len();
-            kept.retain(|op| !touches(op, pin));
+            kept.retain(|op| !touches(op, &pin.path, pin.record.id));
             if kept.len() < before {
                 let name = catalogue::name_of(pin.record.id);
                 notes.push(format!("{name} of {} is pinned by {} and left.", pin.path, self.place_of(pin)));
@@ -385,11 +377,17 @@ impl Registry {
             Settings::compile(&effective, &place, generation).map_err(|problems| told(&problems))?;
         let prepared = live.prepare(&settings)?;
         self.pins = pins;
+        self.publish(effective, settings, prepared, live);
+        Ok(())
+    }
+
+    /// Makes a tree, and the settings that were compiled of it, what holds.
+    fn publish(&mut self, effective: Tree, settings: Settings, prepared: listen::Prepared, live: &impl Live) {
         self.effective = effective.clone();
         let settings = Arc::new(settings);
+        let generation = settings.generation;
         self.published.store(Snapshot { generation, tree: effective, settings: Arc::clone(&settings) });
         live.publish(settings, prepared);
-        Ok(())
     }
 
     /// Does what is due: undoes a change that was not confirmed, makes the scheduled backup, writes the history pair. Returns
@@ -424,7 +422,7 @@ impl Registry {
         let report = self.change(&ops, &how, Purpose::Undo, now, live).await?;
         if !report.applied {
             // Somebody has put everything back by hand.
-            self.base().confirm().map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
+            self.base().confirm().map_err(store_failed)?;
         }
         Ok(format!("change {generation} was not confirmed in time and is undone"))
     }
@@ -436,26 +434,21 @@ impl Registry {
         }
         let (tree, generation) = self.stored();
         let dir = self.dir.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let facts = xml::Facts { generation, history: generation, schema_time: 0 };
-            let (tree, schema) = (xml::write(&tree, &facts), xml::schema());
+        let written = aside(move || {
+            let (tree, schema) = (as_xml(&tree, generation), xml::schema());
             backups::Backups::new(&dir).history_pair(generation, &tree, &schema, backups::HISTORY_KEEP)
         });
-        match written.await {
-            Ok(result) => {
-                result.map_err(|failed| format!("the history pair could not be written: {}", failed.what))
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        let written = written.await;
+        written.map_err(|failed| format!("the history pair could not be written: {}", failed.what))
     }
 }
 
-/// Whether a step changes what is pinned.
-fn touches(op: &Op, pin: &Pin) -> bool {
+/// Whether a step changes a record.
+fn touches(op: &Op, path: &KeyPath, id: u32) -> bool {
     match op {
-        Op::Set(path, record) => *path == pin.path && record.id == pin.record.id,
-        Op::Unset(path, id) => *path == pin.path && *id == pin.record.id,
-        Op::Delete(path) => pin.path.is_within(path),
+        Op::Set(at, record) => at == path && record.id == id,
+        Op::Unset(at, of) => at == path && *of == id,
+        Op::Delete(at) => path.is_within(at),
         Op::Create(_) => false,
     }
 }
@@ -476,6 +469,25 @@ fn refuse_promises(deltas: &[Delta]) -> Result<(), Failed> {
 
 fn failed(kind: FailedKind, what: String) -> Failed {
     Failed { kind, what }
+}
+
+fn store_failed(error: StoreError) -> Failed {
+    failed(FailedKind::Temporary, error.to_string())
+}
+
+/// Work that takes long goes to a thread where it holds up no mail.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(failed(FailedKind::Temporary, error.to_string())),
+    }
+}
+
+/// The tree as a MetaBase.xml.
+fn as_xml(tree: &Tree, generation: u64) -> String {
+    xml::write(tree, &xml::Facts { generation, history: generation, schema_time: 0 })
 }
 
 fn op_failed(error: OpError) -> Failed {
