@@ -16,6 +16,7 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
     let settings = ServerSettings {
         name: "mx.example".parse().expect("a domain"),
         size_max: 1000,
+        session_size_max: 3000,
         recipients_max: 3,
         errors_max: 20,
         starttls: true,

@@ -99,6 +99,8 @@ pub enum Flow {
         message: Arc<Message>,
         /// Who handed it in.
         client: String,
+        /// The metabase's generation that its session was under.
+        generation: u64,
     },
     /// A recipient was delivered.
     Delivered {
@@ -110,6 +112,8 @@ pub enum Flow {
         host: String,
         /// What it said.
         reply: String,
+        /// The metabase's generation that the attempt was under.
+        generation: u64,
     },
     /// A recipient waits.
     Deferred {
@@ -121,6 +125,8 @@ pub enum Flow {
         cause: String,
         /// Next try.
         until: Wall,
+        /// The metabase's generation that the attempt was under; without an attempt, the one in force.
+        generation: u64,
     },
     /// A recipient failed for good.
     Failed {
@@ -134,6 +140,8 @@ pub enum Flow {
         status: Status,
         /// What is done about it.
         fate: Fate,
+        /// As of `Deferred`.
+        generation: u64,
     },
     /// Nothing at a hop is tried before `until`.
     HopWaits {

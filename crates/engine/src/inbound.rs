@@ -379,7 +379,8 @@ impl Inbound {
             None => Content::Memory(Arc::new(draft.content)),
         };
         self.submitted = Some(Submitted { file: draft.spilled, octets });
-        let draft = Draft { sender, recipients, trace_head, content, size: facts.size, client };
+        let generation = self.settings.generation;
+        let draft = Draft { sender, recipients, trace_head, content, size: facts.size, client, generation };
         self.outputs.push_back(InboundOutput::Submit(draft));
         Ok(())
     }
@@ -441,6 +442,7 @@ fn server_settings(settings: &Settings, starttls: bool) -> Arc<ServerSettings> {
     Arc::new(ServerSettings {
         name: settings.fqdn.clone(),
         size_max: settings.size_max,
+        session_size_max: settings.session_size_max,
         recipients_max: settings.recipients_max as usize,
         errors_max: ERRORS_MAX,
         starttls,

@@ -113,6 +113,13 @@ pub struct Tried {
     /// DNS exchanges of a plan that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trail: Vec<Exchange>,
+    /// The metabase's generation that the attempt was under. Its name is short: an entry is written for each message.
+    #[serde(default, rename = "gen", skip_serializing_if = "is_zero")]
+    pub generation: u64,
+}
+
+fn is_zero(generation: &u64) -> bool {
+    *generation == 0
 }
 
 /// Steps kept of one attempt; hosts behind them are tried but not told.

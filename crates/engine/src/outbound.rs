@@ -476,6 +476,7 @@ impl Outbound {
             plan: self.answer.as_ref().map(|answer| answer.serial),
             steps,
             trail: Vec::new(),
+            generation: self.settings.generation,
         }
     }
 
@@ -506,7 +507,11 @@ impl Outbound {
         match result {
             Ok(file) => {
                 self.reached(None);
-                let tried = Tried { host: self.hop.to_string(), ..Tried::default() };
+                let tried = Tried {
+                    host: self.hop.to_string(),
+                    generation: self.settings.generation,
+                    ..Tried::default()
+                };
                 self.report_all(Outcome::Delivered { reply: file }, tried);
                 self.state = State::Wanting;
                 self.outputs.push_back(OutboundOutput::Want);

@@ -63,5 +63,6 @@ pub(crate) fn notification(
         size: bytes.len() as u64,
         content: Content::Memory(Arc::new(bytes)),
         client: String::from("postroad"),
+        generation: settings.generation,
     })
 }

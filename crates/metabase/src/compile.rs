@@ -102,7 +102,7 @@ fn path_of(delta: &Delta) -> &KeyPath {
 /// Whether a difference may change what the virtual server sees.
 fn concerns_server(delta: &Delta) -> bool {
     let Delta::Record { path, id, .. } = delta else { return false };
-    let counts = *id == ids::MAX_SESSION_SIZE || catalogue::by_id(*id).is_some_and(|p| p.apply().is_some());
+    let counts = catalogue::by_id(*id).is_some_and(|p| p.apply().is_some());
     counts && Key::Server.path().is_within(path)
 }
 
@@ -227,10 +227,9 @@ fn cross(draft: &Draft, tree: &Tree, problems: &mut Vec<Problem>) {
         problems.push(Problem::seen(tree, ids::SMART_HOST_TYPE, bad));
     }
     // 0 is no limit of its own: such a message is bounded by the session.
-    let session = number(tree, ids::MAX_SESSION_SIZE).filter(|size| *size != 0);
+    let session = draft.settings.session_size_max;
     let is_unlimited = draft.settings.size_max == u64::from(u32::MAX);
-    if let Some(session) = session.filter(|size| draft.settings.size_max > u64::from(*size) && !is_unlimited)
-    {
+    if session != 0 && draft.settings.size_max > session && !is_unlimited {
         let what = format!("is {session}, below MaxMessageSize, {}", draft.settings.size_max);
         let remedy = "Set MaxSessionSize = 0 for no limit, or MaxMessageSize lower.";
         problems.push(Problem::seen(tree, ids::MAX_SESSION_SIZE, Bad::new(what, remedy)));
@@ -251,13 +250,6 @@ fn cross(draft: &Draft, tree: &Tree, problems: &mut Vec<Problem>) {
 pub(crate) fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
     let takes = |a: &SocketAddr, b: &SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a, b) || takes(b, a))
-}
-
-fn number(tree: &Tree, id: u32) -> Option<u32> {
-    match tree.resolve(&Key::Server.path(), id)?.record.data {
-        Data::Dword(number) => Some(number),
-        _ => None,
-    }
 }
 
 /// The key that has the record which the virtual server sees; itself where there is none.

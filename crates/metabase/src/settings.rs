@@ -31,6 +31,8 @@ pub struct Settings {
     pub relay: Vec<IpNet>,
     /// Octets of the largest message accepted.
     pub size_max: u64,
+    /// Octets of all messages of one session; 0 is no limit.
+    pub session_size_max: u64,
     /// Recipients of one message.
     pub recipients_max: u32,
     /// Inbound connections at once; `u32::MAX` where no limit is set.
@@ -192,6 +194,7 @@ impl Settings {
             default_domain: localhost,
             relay: Vec::new(),
             size_max: 0,
+            session_size_max: 0,
             recipients_max: 0,
             connections_max: 0,
             connection_timeout: Duration::ZERO,

@@ -353,4 +353,7 @@ fn how(tried: &Tried, text: &mut Vec<String>) {
     if let Some(plan) = tried.plan {
         text.push(format!("hosts by plan {plan}"));
     }
+    if tried.generation > 0 {
+        text.push(format!("settings of generation {}", tried.generation));
+    }
 }

@@ -98,26 +98,35 @@ impl Report {
     /// Says what became of mail.
     pub(crate) fn flow(self: &Rc<Self>, flow: &Flow) {
         match flow {
-            Flow::Accepted { message, client } => {
+            Flow::Accepted { message, client, generation } => {
                 let size = message.size + message.trace.len() as u64;
                 for recipient in &message.recipients {
-                    self.recipient("accepted", message, recipient, &[("size", &size), ("client", client)]);
+                    let fields: [(&str, &dyn Display); 3] =
+                        [("size", &size), ("generation", generation), ("client", client)];
+                    self.recipient("accepted", message, recipient, &fields);
                 }
             }
-            Flow::Delivered { message, recipient, host, reply } => {
-                self.named("delivered", message, *recipient, &[("host", host), ("reply", reply)]);
+            Flow::Delivered { message, recipient, host, reply, generation } => {
+                let fields: [(&str, &dyn Display); 3] =
+                    [("host", host), ("generation", generation), ("reply", reply)];
+                self.named("delivered", message, *recipient, &fields);
             }
-            Flow::Deferred { message, recipient, cause, until } => {
-                self.named("deferred", message, *recipient, &[("until", &second(*until)), ("cause", cause)]);
+            Flow::Deferred { message, recipient, cause, until, generation } => {
+                let until = second(*until);
+                let fields: [(&str, &dyn Display); 3] =
+                    [("until", &until), ("generation", generation), ("cause", cause)];
+                self.named("deferred", message, *recipient, &fields);
             }
-            Flow::Failed { message, recipient, cause, status, fate } => {
+            Flow::Failed { message, recipient, cause, status, fate, generation } => {
                 let word = match fate {
                     Fate::Returned => "returned",
                     Fate::Badmail => "badmail",
                     Fate::Silent => "failed",
                     Fate::Deleted => "deleted",
                 };
-                self.named(word, message, *recipient, &[("status", status), ("cause", cause)]);
+                let fields: [(&str, &dyn Display); 3] =
+                    [("status", status), ("generation", generation), ("cause", cause)];
+                self.named(word, message, *recipient, &fields);
             }
             Flow::HopWaits { hop, kind: _, cause, until, waiting } => {
                 let who = if *waiting == 1 {

@@ -11,6 +11,7 @@
 //! | recipients of a message | `ServerSettings::recipients_max` | 452 for each further one |
 //! | errors, idle commands, surplus recipients of a session | `ServerSettings::errors_max`, `server::IDLE_COMMANDS_MAX`, `server::SURPLUS_RECIPIENTS_MAX` | 421, close |
 //! | octets of content | `ServerSettings::size_max` | 552 at the dot; 421 at twice as much and `server::OVERRUN_SLACK` |
+//! | octets of content of a session | `ServerSettings::session_size_max` | 421, announced at MAIL, else at the dot |
 //! | a line of content, 64 KiB | `content::LINE_MAX` | 554 at the dot |
 //! | the rate of content, 100 octets a second | `server::CONTENT_RATE_MIN` | 421, close |
 //! | a reply: 100 lines, 4,096 octets a line, 64 KiB in all | `reply` | a protocol fault: temporary |

@@ -33,6 +33,9 @@ pub struct ServerSettings {
     pub name: Domain,
     /// Octets of content accepted at most; 0: no limit.
     pub size_max: u64,
+    /// Octets of content that one session may hand in, all messages together; 0: no limit. What is beyond it the client is
+    /// told to send in a session of its own.
+    pub session_size_max: u64,
     /// Recipients of one message at most; RFC 5321 §4.5.3.1.8 asks for 100 or more.
     pub recipients_max: usize,
     /// Commands in error since the last accepted message after which the session is closed; 0: no limit.
@@ -43,6 +46,16 @@ pub struct ServerSettings {
     pub idle: Duration,
     /// How long we wait for the client otherwise.
     pub timeouts: ServerTimeouts,
+}
+
+impl ServerSettings {
+    /// Octets of the largest message that any session can hand in; 0: no limit.
+    fn message_max(&self) -> u64 {
+        match (self.size_max, self.session_size_max) {
+            (0, limit) | (limit, 0) => limit,
+            (message, session) => message.min(session),
+        }
+    }
 }
 
 /// How long a client is waited for (RFC 5321 §4.5.3.2.7).
@@ -164,6 +177,8 @@ pub enum Abandoned {
     Timeout,
     /// More octets than `size_max`.
     TooLarge,
+    /// More octets than `session_size_max` leaves.
+    SessionFull,
     /// A CR without LF, an LF without CR, or a NUL (RFC 5321 §2.3.8).
     BadOctets,
     /// A line over 64 KiB.
@@ -198,6 +213,8 @@ pub struct Server {
     envelope: Option<Envelope>,
     errors: u32,
     idle_commands: u32,
+    /// Octets of content handed in so far.
+    taken: u64,
     /// Octets not parsed yet: part of a line, or what came while a question is open.
     pending: Vec<u8>,
     /// The line under way is too long: the rest of it is passed over.
@@ -264,6 +281,7 @@ impl Server {
             envelope: None,
             errors: 0,
             idle_commands: 0,
+            taken: 0,
             pending: Vec::new(),
             passing_over: false,
             content_may_follow: false,

@@ -32,6 +32,7 @@ impl Host {
         let settings = ServerSettings {
             name: "mx.example".parse().unwrap(),
             size_max,
+            session_size_max: 0,
             recipients_max: 100,
             errors_max: 20,
             starttls: false,
@@ -357,6 +358,7 @@ fn settings_change_with_the_next_transaction() {
     let settings = ServerSettings {
         name: "mx.example".parse().unwrap(),
         size_max: 5,
+        session_size_max: 0,
         recipients_max: 1,
         errors_max: 0,
         starttls: false,

@@ -105,6 +105,25 @@ pub(crate) fn max_message_size() {
     );
 }
 
+pub(crate) fn max_session_size() {
+    let postroad = fresh();
+    // Two messages of 600 octets: the second is one too many for the session, and goes in the next.
+    set(&postroad, "MaxMessageSize", &["1000"]);
+    let replies = || {
+        let mut session = Session::open(postroad.address()).unwrap();
+        let content = format!("{}\r\n", "x".repeat(58)).repeat(10);
+        session.message("", "r@small.example", content.as_bytes()).unwrap();
+        session.command("MAIL FROM:<> SIZE=600", "").unwrap()
+    };
+    let said = replies();
+    assert!(said.starts_with("250 "), "no limit by default: {said}");
+    set(&postroad, "MaxSessionSize", &["1000"]);
+    for _ in 0..2 {
+        let said = replies();
+        assert!(said.starts_with("421 4.3.2 "), "{said}");
+    }
+}
+
 pub(crate) fn max_recipients() {
     let postroad = fresh();
     let taken = || {

@@ -27,8 +27,8 @@ macro_rules! effects {
 
 effects! {
     inbound:
-        server_bindings, fully_qualified_domain_name, default_domain, relay_ip_list, max_message_size, max_recipients,
-        max_connections, connection_timeout, hop_count;
+        server_bindings, fully_qualified_domain_name, default_domain, relay_ip_list, max_message_size, max_session_size,
+        max_recipients, max_connections, connection_timeout, hop_count;
     outbound:
         smtp_remote_progressive_retry, smtp_remote_ndr_expire_minutes, max_batched_messages, max_out_connections,
         max_out_connections_per_domain, always_use_ssl;

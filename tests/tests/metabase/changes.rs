@@ -50,6 +50,33 @@ fn a_port_in_use_is_refused() {
     Session::open(taken.local()).unwrap();
 }
 
+#[test]
+fn each_session_and_attempt_tells_its_generation() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let mut session = Session::open(postroad.address()).unwrap();
+    // One session, and a change between its messages.
+    for _ in 0..2 {
+        changed(&postroad, &["set", "smtpsvc/1", "HopCount", "50"]);
+        let generation = generation(&postroad);
+        let to = format!("r@{NAME}");
+        let said = session.message("s@sender.example", &to, b"Subject: hello\r\n\r\n").unwrap();
+        let id = said.split_whitespace().last().unwrap();
+        for word in ["accepted", "delivered"] {
+            let line = wait::within(SLACK, &format!("{word} {id}"), || {
+                let log = postroad.log();
+                let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+                let mut lines =
+                    lines.filter(|line: &serde_json::Value| line["id"] == id && line["log"] == word);
+                lines.next()
+            });
+            assert_eq!(line["generation"], generation.to_string(), "{line}");
+        }
+        let story = postroad.verb(&["explain", id]).stdout;
+        assert!(story.contains(&format!("settings of generation {generation}")), "{story}");
+        changed(&postroad, &["set", "smtpsvc/1", "HopCount", "60"]);
+    }
+}
+
 /// How long after its time an undo may come.
 const SLACK: Duration = Duration::from_secs(5);
 

@@ -150,6 +150,7 @@ impl Queue {
                 cause: String::from("deleted by an administrator"),
                 status: Status::new(5, 0, 0),
                 fate: Fate::Deleted,
+                generation: self.settings.generation,
             });
         }
         let hop = unsettled.values().next().map_or(NextHop::Drop, |one| one.hop.clone());

@@ -36,7 +36,7 @@ pub(super) struct Unit {
 /// What follows a commit.
 pub(super) enum After {
     /// A client's message is ours.
-    Accepted { ticket: Ticket, client: String },
+    Accepted { ticket: Ticket, client: String, generation: u64 },
     /// A live message has one write less to wait for; `settled`: it is gone from the store.
     Written { id: MessageId, settled: bool },
     /// A page of an administrator's request is done.
@@ -224,11 +224,12 @@ impl Queue {
                     self.disown(now, message);
                     continue;
                 }
-                if let After::Accepted { ticket, client } = &unit.after {
+                if let After::Accepted { ticket, client, generation } = &unit.after {
                     self.outputs.push_back(QueueOutput::Accepted(*ticket, message.id));
                     self.flow(crate::delivery::Flow::Accepted {
                         message: Arc::clone(&message),
                         client: client.clone(),
+                        generation: *generation,
                     });
                 }
                 self.make_ready(now, message, content);

@@ -7,7 +7,7 @@
 use super::loads::Pursuit;
 use super::{AttemptId, CONTENT_TOTAL_MAX, Queue, QueueOutput, READY_MAX, StoreState};
 use crate::delivery::End;
-use crate::journal::{Entry, Tried};
+use crate::journal::Entry;
 use crate::schedule;
 use postroad_dns::answer::Answer;
 use postroad_mail::hop::NextHop;
@@ -428,7 +428,7 @@ impl Queue {
             End::Finished if untried && !attempt.reached && !self.stopping => End::HopFailed {
                 kind: GateKind::Host,
                 cause: String::from("the attempt ended without having tried a host"),
-                tried: Tried::default(),
+                tried: self.untried(),
             },
             end => end,
         };

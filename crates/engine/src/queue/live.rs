@@ -64,6 +64,7 @@ fn octets(content: &Content) -> u64 {
 impl Queue {
     /// A message has just become ours: it is ready at each of its hops that are open and have room.
     pub(super) fn make_ready(&mut self, now: Now, message: Arc<Message>, content: Content) {
+        let generation = self.settings.generation;
         let content = match content {
             Content::Draft(_) => Content::Stored,
             content => content,
@@ -86,7 +87,7 @@ impl Queue {
                     .map_or((String::new(), now.wall), |gate| (gate.cause.clone(), gate.until));
                 for recipient in recipients {
                     let (message, cause) = (Arc::clone(&live.message), cause.clone());
-                    self.flow(Flow::Deferred { message, recipient, cause, until });
+                    self.flow(Flow::Deferred { message, recipient, cause, until, generation });
                 }
             } else if !room {
                 hop.overflow.get_or_insert(id);
@@ -169,6 +170,7 @@ impl Queue {
 
     /// A hop's gate has closed: what was ready is in the store alone.
     pub(super) fn park(&mut self, now: Now, key: &NextHop) {
+        let generation = self.settings.generation;
         let Some(hop) = self.hops.get_mut(key) else { return };
         let (until, cause) = hop
             .state
@@ -187,7 +189,7 @@ impl Queue {
                 let message = Arc::clone(&live.message);
                 for recipient in ready.recipients {
                     let (message, cause) = (Arc::clone(&message), cause.clone());
-                    self.flow(Flow::Deferred { message, recipient, cause, until });
+                    self.flow(Flow::Deferred { message, recipient, cause, until, generation });
                 }
             }
             self.drop_if_done(ready.id);

@@ -64,6 +64,8 @@ pub struct Draft {
     pub size: u64,
     /// Who handed it in, for the log.
     pub client: String,
+    /// The metabase's generation under which it was taken.
+    pub generation: u64,
 }
 
 /// What the shell tells the queue.
@@ -358,9 +360,9 @@ impl Queue {
             self.outputs.push_back(QueueOutput::Refused { ticket, full: false });
             return;
         }
-        let client = draft.client.clone();
+        let (client, generation) = (draft.client.clone(), draft.generation);
         let (message, content) = self.message_of(now, draft);
-        let unit = Unit::accepting(message, content, After::Accepted { ticket, client });
+        let unit = Unit::accepting(message, content, After::Accepted { ticket, client, generation });
         self.batch.push(now, unit);
     }
 

@@ -41,7 +41,7 @@ impl Queue {
         self.recovered(now, &key);
         let mut sorted = Sorted::default();
         for (recipient, outcome) in job.recipients.iter().zip(report.outcomes) {
-            self.sort(case, &job.message, (*recipient, outcome), &report.tried.host, &mut sorted);
+            self.sort(case, &job.message, (*recipient, outcome), &report.tried, &mut sorted);
         }
         let entries = sorted.entries(&job.message, &report.tried);
         if sorted.failed.is_empty() {
@@ -57,10 +57,11 @@ impl Queue {
         Case { now, key, .. }: Case<'_>,
         message: &Arc<Message>,
         (recipient, outcome): (u32, Outcome),
-        host: &str,
+        tried: &Tried,
         sorted: &mut Sorted,
     ) {
         let message = Arc::clone(message);
+        let (host, generation) = (&tried.host, tried.generation);
         match outcome {
             Outcome::Delivered { reply } => {
                 if let Some(live) = self.live.get_mut(&message.id) {
@@ -69,7 +70,7 @@ impl Queue {
                 sorted.gone += 1;
                 sorted.delivered.push(recipient);
                 sorted.reply.clone_from(&reply);
-                self.flow(Flow::Delivered { message, recipient, host: host.to_owned(), reply });
+                self.flow(Flow::Delivered { message, recipient, host: host.clone(), reply, generation });
             }
             Outcome::Failed(failure) => sorted.failed.push((recipient, failure)),
             Outcome::Deferred { status, cause } => {
@@ -96,9 +97,14 @@ impl Queue {
                 }
                 sorted.deferred.push(recipient);
                 sorted.cause = format!("{status} {cause}");
-                self.flow(Flow::Deferred { message, recipient, cause, until });
+                self.flow(Flow::Deferred { message, recipient, cause, until, generation });
             }
         }
+    }
+
+    /// What stands for an attempt where none was made.
+    pub(super) fn untried(&self) -> Tried {
+        Tried { generation: self.settings.generation, ..Tried::default() }
     }
 
     /// Whether a message is older than it may get, the time it waited for DNS apart. Badmail does not expire.
@@ -127,7 +133,8 @@ impl Queue {
         let cause = cause.or(gate).unwrap_or_else(|| String::from("it was never tried"));
         let failed =
             waits.into_iter().map(|one| (one, expired(&self.settings.expire, &cause, None))).collect();
-        self.fail(Case { now, id, key }, failed, &Tried::default(), (Vec::new(), 0));
+        let untried = self.untried();
+        self.fail(Case { now, id, key }, failed, &untried, (Vec::new(), 0));
         self.drop_if_done(id);
     }
 
@@ -161,6 +168,7 @@ impl Queue {
                 cause,
                 status,
                 fate,
+                generation: tried.generation,
             });
         }
         match content {

@@ -266,6 +266,7 @@ impl World {
             content,
             size,
             client: String::from("192.0.2.1 (x)"),
+            generation: 7,
         }
     }
 

@@ -75,7 +75,7 @@ impl World {
                     }
                 }
             }
-            Flow::Failed { message, recipient, cause, status, fate } => {
+            Flow::Failed { message, recipient, cause, status, fate, .. } => {
                 self.note(format_args!("{} {recipient} fails {status}, {fate:?}: {cause}", message.id));
                 if fate == Fate::Deleted {
                     let content = self.disk.content(message.id, 0, usize::MAX).unwrap_or_default();

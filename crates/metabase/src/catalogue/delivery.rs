@@ -6,14 +6,6 @@ use crate::schema::Property;
 pub(super) static ROWS: &[Property] = &[
     // Limits.
     dword(
-        "MaxSessionSize",
-        36892,
-        0,
-        "bytes",
-        "Octets taken in one inbound session before it is closed; 0 is no limit.",
-    )
-    .absent_number(268_435_456),
-    dword(
         "MaxSmtpErrors",
         36887,
         u32::MAX,

@@ -82,6 +82,16 @@ pub(super) static ROWS: &[Property] = &[
         })
     },
     Property {
+        unit: "bytes",
+        fresh: Default::Number(0),
+        doc: "Octets of all messages of one inbound session; over it the client hears 421, and sends the rest in another \
+              session. 0 is no limit.",
+        ..number(("MaxSessionSize", 36892), "max_session_size", (0, u32::MAX), |draft, _, value| {
+            draft.settings.session_size_max = u64::from(dword(value)?);
+            Ok(())
+        })
+    },
+    Property {
         unit: "recipients",
         fresh: Default::Number(100),
         doc: "Recipients of one message; a client is told to send to the others in a further transaction.",

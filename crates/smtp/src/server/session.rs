@@ -26,6 +26,8 @@ const LINE_TOO_LONG: Refusal = "500 5.5.2 Command line too long";
 const TLS_ALREADY: Refusal = "503 5.5.1 TLS is already up";
 const TLS_OFF: &str = "454 4.7.0 TLS not available";
 const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors, closing the connection";
+/// Temporary: the message may be fine, and has its turn in a further session.
+const SESSION_FULL: &str = "421 4.3.2 This session has carried all it may; send the rest in another";
 const OUT_OF_STEP: &str = "421 4.5.1 Content was sent before it was asked for, closing the connection";
 const NOT_SMTP: &str = "421 4.7.0 This is an SMTP service, closing the connection";
 const FLOOD: &str = "421 4.7.0 Too much input, closing the connection";
@@ -146,7 +148,7 @@ impl Server {
 
     fn ehlo(&mut self, name: String) {
         self.greet(Hello { name, esmtp: true });
-        let size = match self.settings.size_max {
+        let size = match self.settings.message_max() {
             0 => String::new(),
             octets => format!(" {octets}"),
         };
@@ -164,7 +166,7 @@ impl Server {
         if let Some(settings) = self.next_settings.take() {
             self.settings = settings;
         }
-        let limit = self.settings.size_max;
+        let limit = self.settings.message_max();
         if self.hello.is_none() {
             return self.refuse(HELLO_FIRST);
         }
@@ -174,6 +176,9 @@ impl Server {
         if limit != 0 && mail.declared_size.is_some_and(|size| size > limit) {
             return self.refuse(TOO_LARGE);
         }
+        if self.is_over(mail.declared_size.unwrap_or(1)) {
+            return self.close(SESSION_FULL);
+        }
         self.envelope = Some(Envelope {
             sender: mail.sender,
             declared_size: mail.declared_size,
@@ -182,6 +187,12 @@ impl Server {
             surplus: 0,
         });
         self.say("250 2.1.0 Ok");
+    }
+
+    /// Whether so many octets more are too many for this session, and may be few enough for another.
+    fn is_over(&self, octets: u64) -> bool {
+        let limit = self.settings.session_size_max;
+        limit != 0 && self.taken.saturating_add(octets) > limit
     }
 
     fn rcpt(&mut self, rcpt: Rcpt) {
@@ -296,7 +307,7 @@ impl Server {
         let State::Content(receiving) = &mut self.state else {
             return 0;
         };
-        let limit = self.settings.size_max;
+        let limit = self.settings.message_max();
         receiving.last_block = now.mono;
         let mut plain = Vec::with_capacity(bytes.len());
         let left = receiving.unstuffer.read(bytes, &mut plain);
@@ -309,6 +320,10 @@ impl Server {
                 self.close("421 4.3.4 Message too large, closing the connection");
                 return bytes.len();
             }
+        }
+        let session_max = self.settings.session_size_max;
+        if session_max != 0 && self.taken.saturating_add(receiving.unstuffer.size) > session_max {
+            receiving.unstuffer.fault.get_or_insert(Abandoned::SessionFull);
         }
         let fault = receiving.unstuffer.fault;
         let facts = ContentFacts { size: receiving.unstuffer.size, eight_bit: receiving.unstuffer.eight_bit };
@@ -326,12 +341,14 @@ impl Server {
     fn content_ended(&mut self, now: Now, fault: Option<Abandoned>, facts: ContentFacts) {
         self.since = now.mono;
         self.state = State::Command;
+        self.taken = self.taken.saturating_add(facts.size);
         match fault {
             None => {
                 self.outputs.push_back(ServerOutput::End(facts));
                 self.state = State::EndAsked;
             }
             Some(Abandoned::TooLarge) => self.refuse(TOO_LARGE),
+            Some(Abandoned::SessionFull) => self.close(SESSION_FULL),
             Some(Abandoned::LineTooLong) => self.refuse(CONTENT_LINE_TOO_LONG),
             Some(Abandoned::BadOctets | Abandoned::PeerGone | Abandoned::Timeout) => self.refuse(BAD_OCTETS),
         }

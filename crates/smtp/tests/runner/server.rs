@@ -55,6 +55,7 @@ fn settings(script: &Script) -> ServerSettings {
     let mut settings = ServerSettings {
         name: "mail.example".parse().unwrap(),
         size_max: 1000,
+        session_size_max: 0,
         recipients_max: 100,
         errors_max: 20,
         starttls: true,
@@ -64,6 +65,7 @@ fn settings(script: &Script) -> ServerSettings {
     for (name, value) in &script.settings {
         match name.as_str() {
             "size_max" => settings.size_max = value.parse().unwrap(),
+            "session_size_max" => settings.session_size_max = value.parse().unwrap(),
             "recipients_max" => settings.recipients_max = value.parse().unwrap(),
             "errors_max" => settings.errors_max = value.parse().unwrap(),
             "starttls" => settings.starttls = value.parse().unwrap(),
