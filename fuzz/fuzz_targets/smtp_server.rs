@@ -6,7 +6,7 @@ use postroad_mail::id::MessageId;
 use postroad_mail::reply::Reply;
 use postroad_mail::time::Now;
 use postroad_smtp::server::{
-    COMMAND_LINE_MAX, RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, ServerTimeouts,
+    COMMAND_LINE_MAX, RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,6 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
         errors_max: 20,
         starttls: true,
         idle: Duration::from_secs(600),
-        timeouts: ServerTimeouts::default(),
     };
     let now = Now::default();
     let mut server = Server::new(Arc::new(settings), "192.0.2.7:4025".parse().expect("an address"), now);

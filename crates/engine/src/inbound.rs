@@ -13,8 +13,7 @@ use postroad_mail::reply::{Reply, Status};
 use postroad_mail::time::{Mono, Now};
 use postroad_metabase::settings::Settings;
 use postroad_smtp::server::{
-    ContentFacts, RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, ServerTimeouts,
-    Transaction,
+    ContentFacts, RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, Transaction,
 };
 use postroad_spool::record::{Content, DraftId};
 use std::cell::Cell;
@@ -113,6 +112,8 @@ impl DraftMemory {
 /// The machine.
 pub struct Inbound {
     settings: Arc<Settings>,
+    /// Newer settings, with what the server was told of them: taken with the transaction that it takes them for.
+    next_settings: Option<(Arc<ServerSettings>, Arc<Settings>)>,
     server: Server,
     client: SocketAddr,
     starttls: bool,
@@ -171,6 +172,7 @@ impl Inbound {
         let protocol = server_settings(&settings, starttls);
         let mut inbound = Self {
             settings,
+            next_settings: None,
             server: Server::new(protocol, client, now),
             starttls,
             client,
@@ -195,8 +197,7 @@ impl Inbound {
             }
             InboundInput::Settings(settings) => {
                 let protocol = server_settings(&settings, self.starttls);
-                self.introduction = None;
-                self.settings = settings;
+                self.next_settings = Some((Arc::clone(&protocol), settings));
                 self.server.handle(now, ServerInput::Settings(protocol));
             }
             InboundInput::Accepted(id) => {
@@ -239,6 +240,7 @@ impl Inbound {
                 ServerOutput::Send(bytes) => self.outputs.push_back(InboundOutput::Send(bytes)),
                 ServerOutput::StartTls => self.outputs.push_back(InboundOutput::StartTls),
                 ServerOutput::Recipient(path) => {
+                    self.take_settings();
                     let answer = self.admit(path);
                     self.server.handle(now, ServerInput::Recipient(answer));
                 }
@@ -267,6 +269,16 @@ impl Inbound {
                     self.outputs.push_back(InboundOutput::Close);
                 }
             }
+        }
+    }
+
+    /// Takes the settings that the server has taken at MAIL: a transaction is judged by one generation.
+    fn take_settings(&mut self) {
+        let server = &self.server;
+        let taken = |next: &mut (Arc<ServerSettings>, _)| Arc::ptr_eq(&next.0, server.settings());
+        if let Some((_, settings)) = self.next_settings.take_if(taken) {
+            self.settings = settings;
+            self.introduction = None;
         }
     }
 
@@ -447,7 +459,6 @@ fn server_settings(settings: &Settings, starttls: bool) -> Arc<ServerSettings> {
         errors_max: ERRORS_MAX,
         starttls,
         idle: settings.connection_timeout,
-        timeouts: ServerTimeouts::default(),
     })
 }
 

@@ -415,6 +415,16 @@ fn settings_hold_from_the_next_message_on() {
 }
 
 #[test]
+fn a_transaction_is_under_one_generation() {
+    let mut session = Session::relaying();
+    session.write("EHLO c.example\r\nMAIL FROM:<s@x.example>\r\n");
+    session.tell(InboundInput::Settings(Arc::new(Settings { relay: Vec::new(), ..settings() })));
+    assert!(session.write("RCPT TO:<u@a.example>\r\n").starts_with("250 "), "as at its MAIL");
+    session.write("RSET\r\nMAIL FROM:<s@x.example>\r\n");
+    assert!(session.write("RCPT TO:<u@a.example>\r\n").starts_with("550 5.7.1 "));
+}
+
+#[test]
 fn a_session_that_ends_says_so() {
     let check = |input: InboundInput<'_>, expected: &[&str]| {
         let mut session = Session::relaying();

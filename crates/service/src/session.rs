@@ -113,14 +113,15 @@ impl Session {
     /// Reads once and handles it; false at the end.
     async fn read(&mut self, stream: &mut Stream) -> io::Result<bool> {
         let hub = Rc::clone(&self.hub);
-        let settings = hub.settings();
-        if !Arc::ptr_eq(&settings, &self.settings) {
-            self.settings = Arc::clone(&settings);
-            self.handle(InboundInput::Settings(settings));
-        }
         stream
             .read(&hub.buffer, |bytes| {
                 if !bytes.is_empty() {
+                    // At what has come, not before it was waited for: a client may have been silent since the change.
+                    let settings = hub.settings();
+                    if !Arc::ptr_eq(&settings, &self.settings) {
+                        self.settings = Arc::clone(&settings);
+                        self.handle(InboundInput::Settings(settings));
+                    }
                     self.inbound.handle(hub.clock.now(), InboundInput::Bytes(bytes));
                 }
                 !bytes.is_empty()

@@ -16,7 +16,7 @@
 //! | the rate of content, 100 octets a second | `server::CONTENT_RATE_MIN` | 421, close |
 //! | a reply: 100 lines, 4,096 octets a line, 64 KiB in all | `reply` | a protocol fault: temporary |
 //! | text kept of a reply's line, 512 octets | `reply::TEXT_KEPT_MAX` | cut |
-//! | each wait for a peer | `ServerTimeouts`, `ClientTimeouts` | 421, or a fault: temporary |
+//! | each wait for a peer | `ServerSettings::idle`, `server::HANDSHAKE_TIME_MAX`, `ClientTimeouts` | 421, or a fault: temporary |
 
 pub mod client;
 mod command;

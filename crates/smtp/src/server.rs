@@ -42,10 +42,9 @@ pub struct ServerSettings {
     pub errors_max: u32,
     /// Whether STARTTLS is offered.
     pub starttls: bool,
-    /// How long a client may be silent between commands, if that is less than `timeouts.command`.
+    /// How long we wait for a whole command line, or for the next block of content; RFC 5321 §4.5.3.2.7 asks for five minutes
+    /// or more.
     pub idle: Duration,
-    /// How long we wait for the client otherwise.
-    pub timeouts: ServerTimeouts,
 }
 
 impl ServerSettings {
@@ -55,21 +54,6 @@ impl ServerSettings {
             (0, limit) | (limit, 0) => limit,
             (message, session) => message.min(session),
         }
-    }
-}
-
-/// How long a client is waited for (RFC 5321 §4.5.3.2.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerTimeouts {
-    /// For a whole command line.
-    pub command: Duration,
-    /// For the next block of content.
-    pub block: Duration,
-}
-
-impl Default for ServerTimeouts {
-    fn default() -> Self {
-        Self { command: Duration::from_secs(5 * 60), block: Duration::from_secs(3 * 60) }
     }
 }
 
@@ -198,6 +182,8 @@ pub const SURPLUS_RECIPIENTS_MAX: u32 = 1000;
 /// Content beyond twice `size_max` and this ends the session. A client that was told 552 only at the dot has not yet
 /// learned it; one that is far beyond does not mean to.
 pub const OVERRUN_SLACK: u64 = 1024 * 1024;
+/// How long a TLS handshake may take, however long a client may be silent otherwise.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 /// Octets of content a second, in the long run: a tenth of the slowest modem line. Slower is an attack, or broken.
 pub const CONTENT_RATE_MIN: u64 = 100;
 
@@ -329,16 +315,22 @@ impl Server {
         self.outputs.pop_front()
     }
 
+    /// The settings in force: those of the last MAIL, or of the beginning.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<ServerSettings> {
+        &self.settings
+    }
+
     /// When a `Tick` is due, unless something else happens first. None while a question is open: the shell bounds those.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        let timeouts = &self.settings.timeouts;
+        let idle = self.settings.idle;
         match &self.state {
-            State::Command => Some(self.since + timeouts.command.min(self.settings.idle)),
-            State::TlsAwaited => Some(self.since + timeouts.command),
+            State::Command => Some(self.since + idle),
+            State::TlsAwaited => Some(self.since + idle.min(HANDSHAKE_TIME_MAX)),
             State::Content(receiving) => {
                 let earned = Duration::from_secs(receiving.received / CONTENT_RATE_MIN);
-                Some((receiving.last_block + timeouts.block).min(receiving.began + (timeouts.block + earned)))
+                Some((receiving.last_block + idle).min(receiving.began + (idle + earned)))
             }
             State::RecipientAsked(_) | State::BeginAsked | State::EndAsked | State::Closed => None,
         }

@@ -11,7 +11,7 @@ use postroad_smtp::client::{
 };
 use postroad_smtp::server::{
     Abandoned, COMMAND_LINE_MAX, PENDING_MAX, RecipientAnswer, Server, ServerInput, ServerOutput,
-    ServerSettings, ServerTimeouts,
+    ServerSettings,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -37,7 +37,6 @@ impl Host {
             errors_max: 20,
             starttls: false,
             idle: Duration::from_secs(600),
-            timeouts: ServerTimeouts::default(),
         };
         let server = Server::new(Arc::new(settings), "192.0.2.7:4025".parse().unwrap(), Now::default());
         let mut host = Self { server, wire: vec![], content: vec![], aborted: None, ended: 0, closed: false };
@@ -363,7 +362,6 @@ fn settings_change_with_the_next_transaction() {
         errors_max: 0,
         starttls: false,
         idle: Duration::from_secs(600),
-        timeouts: ServerTimeouts::default(),
     };
     host.feed(b"HELO a\r\nMAIL FROM:<>\r\n");
     host.server.handle(Now::default(), ServerInput::Settings(Arc::new(settings)));

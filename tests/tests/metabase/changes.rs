@@ -29,6 +29,18 @@ fn a_listener_moves_alone() {
 }
 
 #[test]
+fn a_silent_session_hears_of_a_change() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let mut session = Session::open(postroad.address()).unwrap();
+    session.message("s@sender.example", &format!("r@{NAME}"), b"Subject: before\r\n\r\n").unwrap();
+    changed(&postroad, &["set", "smtpsvc/1", "RelayIpList", "192.0.2.0/24"]);
+    // In one write, so that nothing was read since.
+    session.write(b"MAIL FROM:<s@sender.example>\r\nRCPT TO:<r@elsewhere.example>\r\n").unwrap();
+    session.reply("250 2.1.0 ").unwrap();
+    session.reply("550 5.7.1 ").unwrap();
+}
+
+#[test]
 fn a_port_in_use_is_refused() {
     let postroad = Postroad::start_stored(&Config::default());
     let (taken, free) = (Port::free(), Port::free());

@@ -281,8 +281,13 @@ impl Queue {
             let Some(job) = self.next_job(key) else { return };
             self.next_attempt += 1;
             let id = AttemptId(self.next_attempt);
-            let attempt =
-                super::Attempt { hop: key.clone(), job: Some(job.clone()), reached: false, given: 1 };
+            let attempt = super::Attempt {
+                hop: key.clone(),
+                job: Some(job.clone()),
+                reached: false,
+                given: 1,
+                generation: self.settings.generation,
+            };
             self.attempts.insert(id, attempt);
             if let Some(hop) = self.hops.get_mut(key) {
                 hop.connections.insert(id);
@@ -391,11 +396,24 @@ impl Queue {
         self.pump(now, &key);
     }
 
+    /// Closes connections that rest and were opened under other settings: what they are asked next is under those in force,
+    /// and may need another host, port or TLS.
+    pub(super) fn close_outdated(&mut self) {
+        let (attempts, generation) = (&self.attempts, self.settings.generation);
+        for hop in self.hops.values_mut() {
+            let outdated =
+                |id: &mut AttemptId| attempts.get(id).is_some_and(|attempt| attempt.generation != generation);
+            self.outputs.extend(hop.idle.extract_if(.., outdated).map(QueueOutput::Close));
+        }
+    }
+
     pub(super) fn want(&mut self, now: Now, id: AttemptId) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let key = attempt.hop.clone();
         let batch_max = self.settings.batch_max;
-        let ends = self.stopping || (batch_max > 0 && attempt.given >= batch_max);
+        let ends = self.stopping
+            || (batch_max > 0 && attempt.given >= batch_max)
+            || attempt.generation != self.settings.generation;
         let given = !ends && self.give(id);
         // A connection does not rest while another hop waits for one.
         if ends || (!given && !self.starved.is_empty()) {
@@ -440,6 +458,10 @@ impl Queue {
                 }
             } else {
                 self.close_gate(now, &key, kind, cause, tried);
+                // An answer to what was asked under other settings says nothing of these.
+                if attempt.generation != self.settings.generation {
+                    self.release(now, &key, Some(GateKind::Dns));
+                }
             }
         }
         // Before the hop that had the connection, or a busy one would never give it up.

@@ -235,6 +235,8 @@ struct Attempt {
     job: Option<Arc<Job>>,
     reached: bool,
     given: u32,
+    /// The generation of the settings it was opened under, and keeps.
+    generation: u64,
 }
 
 impl Queue {
@@ -276,7 +278,10 @@ impl Queue {
     /// Takes one input. Drain `poll` before the next.
     pub fn handle(&mut self, now: Now, input: QueueInput) {
         match input {
-            QueueInput::Settings(settings) => self.settings = settings,
+            QueueInput::Settings(settings) => {
+                self.settings = settings;
+                self.close_outdated();
+            }
             // Nothing is due because of it: the others' drafts are waited for a little longer.
             QueueInput::DataOpened => {
                 self.receiving += 1;

@@ -157,6 +157,36 @@ fn a_resting_connection_takes_what_comes() {
 }
 
 #[test]
+fn a_connection_ends_with_its_settings() {
+    check(
+        |w| {
+            w.submit("s@x", "ok@a");
+            // At rest it is closed at once, at work after its job.
+            w.new_settings(|settings| settings.tls_required = true);
+            w.mood("a", Mood::Slow);
+            w.submit("s@x", "ok@a");
+            w.submit("s@x", "ok@a");
+            w.new_settings(|settings| settings.tls_required = false);
+            w.mood("a", Mood::Up);
+            w.run(secs(1));
+        },
+        "ticket 1 is 1
+         open a with 1/0
+         taken 1/0
+         rest a
+         close a
+         ticket 2 is 2
+         open a with 2/0
+         ticket 3 is 3
+         taken 2/0
+         close a
+         open a with 3/0
+         taken 3/0
+         rest a",
+    );
+}
+
+#[test]
 fn a_connection_more_that_is_refused_is_no_gate() {
     let mut world = World::new();
     world.mood("a", Mood::Slow);

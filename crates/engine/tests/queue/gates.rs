@@ -111,6 +111,25 @@ fn dns_that_works_again_opens_its_gates_at_once() {
          taken 1/0
          rest a",
     );
+    // A question that was asked under other settings ends after they are gone.
+    check(
+        |w| {
+            w.mood("a", Mood::Hang);
+            w.submit("s@x", "ok@a");
+            w.new_settings(|_| {});
+            w.steps("a", Mood::NoDns, 1);
+            w.mood("a", Mood::Up);
+            w.run(secs(1));
+        },
+        "ticket 1 is 1
+         open a with 1/0
+         deferred 1/0 for ~30s
+         gate a Dns ~30s before 1
+         open a with 1/0
+         recovered a
+         taken 1/0
+         rest a",
+    );
     // A gate that was opened early keeps its place in the schedule.
     check(
         |w| {

@@ -228,6 +228,13 @@ impl World {
         self.drain();
     }
 
+    /// The settings change: the next generation.
+    pub fn new_settings(&mut self, set: impl FnOnce(&mut Settings)) {
+        self.settings.generation += 1;
+        set(&mut self.settings);
+        self.tell(QueueInput::Settings(Arc::new(self.settings.clone())));
+    }
+
     /// `from` may be empty; `to` as `no@a ok@b never@c/never`.
     pub fn submit(&mut self, from: &str, to: &str) {
         self.submit_content(from, to, Content::Memory(Arc::new(b"Subject: x\r\n\r\nhello\r\n".to_vec())));

@@ -113,7 +113,7 @@ pub(super) static ROWS: &[Property] = &[
     Property {
         unit: "seconds",
         fresh: Default::Number(600),
-        doc: "How long an inbound session may be idle before it is closed.",
+        doc: "How long an inbound session may be idle, between commands or in the midst of a message, before it is closed.",
         ..number(("ConnectionTimeout", 1013), "connection_timeout", (1, 86_400), |draft, _, value| {
             draft.settings.connection_timeout = Duration::from_secs(u64::from(dword(value)?));
             Ok(())

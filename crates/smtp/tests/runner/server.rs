@@ -7,7 +7,7 @@ use postroad_mail::id::MessageId;
 use postroad_mail::reply::Reply;
 use postroad_mail::time::Now;
 use postroad_smtp::server::{
-    RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, ServerTimeouts, Transaction,
+    RecipientAnswer, Server, ServerInput, ServerOutput, ServerSettings, Transaction,
 };
 use std::sync::Arc;
 
@@ -60,7 +60,6 @@ fn settings(script: &Script) -> ServerSettings {
         errors_max: 20,
         starttls: true,
         idle: span("10m"),
-        timeouts: ServerTimeouts::default(),
     };
     for (name, value) in &script.settings {
         match name.as_str() {
