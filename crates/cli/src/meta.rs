@@ -293,6 +293,9 @@ impl Asker<'_, '_> {
         let mut none = true;
         let screen = &mut *self.screen;
         (self.ask)(MetaRequest::Log { limit, generation }, &mut |item| match item {
+            // For programs it is at its change, and `status` has it.
+            MetaItem::Pending(_) if screen.json => Ok(()),
+            MetaItem::Pending(row) => Ok(screen.line(&reports::pending(row))?),
             MetaItem::History(row) => {
                 none = false;
                 let shown =

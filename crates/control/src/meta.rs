@@ -80,7 +80,8 @@ pub enum MetaRequest {
         /// Also looks up the hosts that values name.
         online: bool,
     },
-    /// The newest changes, newest first: `MetaItem::History` each.
+    /// One `MetaItem::Pending` if a change waits to be confirmed, whatever came after it; then the newest changes, newest
+    /// first: `MetaItem::History` each.
     Log {
         /// At most so many.
         limit: usize,
@@ -254,6 +255,8 @@ pub enum MetaItem {
     Import(Box<ImportReport>),
     /// Something that is wrong.
     Finding(Box<Finding>),
+    /// To `Log`, first: the change that waits to be confirmed.
+    Pending(PendingRow),
     /// A change of the past.
     History(Box<HistoryRow>),
     /// To `Confirm`: the change that stays.
@@ -500,6 +503,15 @@ pub struct Finding {
     pub repair: Vec<MetaStep>,
     /// The repair in words.
     pub repair_text: String,
+}
+
+/// The change that waits to be confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRow {
+    /// Its generation.
+    pub generation: u64,
+    /// When it undoes itself.
+    pub until: Wall,
 }
 
 /// A change of the past.

@@ -5,7 +5,7 @@ use crate::screen::Line;
 use crate::when::{ahead, to_second};
 use postroad_control::meta::{
     BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, ImportKind, ImportReport,
-    Reach, RestoreReport,
+    PendingRow, Reach, RestoreReport,
 };
 use postroad_mail::time::Wall;
 
@@ -83,6 +83,14 @@ pub fn history(row: &HistoryRow) -> Vec<Line> {
         lines.push(indented(Line::bad(what)));
     }
     lines
+}
+
+/// The change that waits to be confirmed, which newer ones may have pushed off the page.
+pub fn pending(row: PendingRow) -> Line {
+    let (generation, until) = (row.generation, to_second(row.until));
+    Line::bad(format!(
+        "Generation {generation} undoes itself at {until}, unless `postroad meta confirm` keeps it."
+    ))
 }
 
 /// What an import takes.

@@ -4,12 +4,13 @@ use super::rows;
 use super::steps::{named, path};
 use super::{Live, Purpose, Registry, as_xml, aside, failed, steps_between, store_failed};
 use postroad_control::meta::{
-    ChangeReport, Form, Given, How, ImportKind, ImportLine, ImportReport, MetaItem, MetaRequest,
+    ChangeReport, Form, Given, How, ImportKind, ImportLine, ImportReport, MetaItem, MetaRequest, PendingRow,
 };
 use postroad_control::{Failed, FailedKind, Item, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue as known_properties;
 use postroad_metabase::path::KeyPath;
+use postroad_metabase::store::Pending;
 use postroad_metabase::{catalogue, checks, text, values, xml};
 use std::path::Path;
 
@@ -293,6 +294,9 @@ impl Registry {
     ) -> Result<(), Failed> {
         let mut base = self.base();
         let pending = base.pending();
+        if let Some(Pending { generation, until }) = pending {
+            tell(MetaItem::Pending(PendingRow { generation, until }));
+        }
         let until = |of: u64| {
             pending.as_ref().filter(|pending| pending.generation == of).map(|pending| pending.until)
         };

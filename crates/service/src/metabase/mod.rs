@@ -6,6 +6,8 @@ mod answer;
 mod backup;
 mod rows;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answer::answer;
 
