@@ -144,9 +144,6 @@ impl Postroad {
     #[must_use]
     pub fn prepare_stored(config: &Config) -> Self {
         let mut service = Self::prepare(config, &[]);
-        // The first start makes the data folder. It is with the file, as the default binding is not this test's own.
-        service.restart();
-        service.kill();
         service.is_pinned = false;
         // All at the server: what a fresh install has there hides what is above it.
         let text = config.text(service.address());

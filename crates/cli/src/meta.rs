@@ -105,9 +105,10 @@ impl Asker<'_, '_> {
             Meta::Diff { file, prune } => self.diff(&file, prune),
             Meta::Apply { file, prune, how } => self.apply(&file, prune, how),
             Meta::Import { file, apply, how } => self.import(&file, apply, how),
-            Meta::Rollback { generation, how } => {
+            Meta::Rollback { generation: Some(generation), how } => {
                 self.changed(MetaRequest::Rollback { generation, how: how.how() })
             }
+            Meta::Rollback { generation: None, how } => self.changed(MetaRequest::Undo { how: how.how() }),
             Meta::Confirm => self.confirm(),
             Meta::Backup(backup) => {
                 let password = files::password(backup.password.password_file)?;

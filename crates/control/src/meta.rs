@@ -88,7 +88,8 @@ pub enum MetaRequest {
         /// Only this one, with all its differences.
         generation: Option<u64>,
     },
-    /// Makes the tree be as it was after a change: one `MetaItem::Change`.
+    /// Makes the tree be as it was after a change: one `MetaItem::Change`. Before the change that waits to be confirmed, it
+    /// ends the wait.
     Rollback {
         /// The change.
         generation: u64,
@@ -97,6 +98,11 @@ pub enum MetaRequest {
     },
     /// Keeps the change that waits to be confirmed: one `MetaItem::Confirmed`.
     Confirm,
+    /// Undoes the change that waits to be confirmed, and it alone, before its time: one `MetaItem::Change`.
+    Undo {
+        /// How.
+        how: How,
+    },
     /// Makes a backup and verifies it: one `MetaItem::Backup`.
     Backup {
         /// Up to 100 letters and digits.
@@ -137,6 +143,32 @@ pub enum MetaRequest {
         /// Its version.
         version: VersionWanted,
     },
+}
+
+impl MetaRequest {
+    /// Whether it makes something that stays.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Change { how, .. }
+            | Self::Apply { how, .. }
+            | Self::Rollback { how, .. }
+            | Self::Undo { how }
+            | Self::Restore { how, .. } => !how.dry_run,
+            Self::Import { apply, how, .. } => *apply && !how.dry_run,
+            Self::Backup { .. } | Self::Confirm | Self::DeleteBackup { .. } => true,
+            Self::Tree { .. }
+            | Self::Enum { .. }
+            | Self::Get { .. }
+            | Self::Find { .. }
+            | Self::Schema
+            | Self::Export { .. }
+            | Self::Check { .. }
+            | Self::Log { .. }
+            | Self::Backups
+            | Self::Verify { .. } => false,
+        }
+    }
 }
 
 /// A step of a change.
@@ -247,7 +279,7 @@ pub enum MetaItem {
     Value(Box<ValueRow>),
     /// A known property.
     Property(Box<PropertyRow>),
-    /// To `Change`, `Apply`, `Rollback`.
+    /// To `Change`, `Apply`, `Rollback`, `Undo`.
     Change(Box<ChangeReport>),
     /// A piece of a text.
     Text(String),

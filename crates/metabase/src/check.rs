@@ -14,17 +14,23 @@ pub(crate) fn number(property: &Property, number: u32) -> Result<Value, Bad> {
     Err(Bad::new(format!("{number} is not {what}"), format!("Give {}.", property.expectation())))
 }
 
-/// The property whose name is nearest to `name`, if one is near: a third of its letters may differ.
+/// The property whose name is nearest to `name`, if one is near.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    near(name, crate::catalogue::rows().map(|property| property.name))
+}
+
+/// The name that is nearest to `name`, if one is near: a third of its letters may differ.
+pub(crate) fn near<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const NAME_MAX: usize = 64;
     if name.len() > NAME_MAX {
         return None;
     }
     let lower = name.to_ascii_lowercase();
-    let by_distance =
-        |p: &&'static Property| distance(lower.as_bytes(), p.name.to_ascii_lowercase().as_bytes());
-    let best = crate::catalogue::rows().min_by_key(by_distance)?;
-    (by_distance(&best) <= best.name.len() / 3).then_some(best.name)
+    let short = known.filter(|known| known.len() <= NAME_MAX);
+    let measured =
+        short.map(|known| (distance(lower.as_bytes(), known.to_ascii_lowercase().as_bytes()), known));
+    let (distance, best) = measured.min_by_key(|(distance, _)| *distance)?;
+    (distance <= best.len() / 3).then_some(best)
 }
 
 /// Levenshtein's distance: octets inserted, removed or replaced.

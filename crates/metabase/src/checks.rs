@@ -14,6 +14,7 @@ use crate::tree::{Node, Op, Tree};
 use postroad_mail::domain::Domain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 pub use crate::relay::open_relay;
@@ -65,11 +66,12 @@ pub fn findings(tree: &Tree, world: &dyn World) -> Vec<Finding> {
         for record in node.records() {
             if let Some(property) = catalogue::by_id(record.id) {
                 value(&path, property, record, &mut findings);
-                place(&path, property, record, &mut findings);
+                findings.extend(misplaced(&path, property, record));
             }
         }
     }
     bindings(tree, &mut findings);
+    listens_by_default(tree, &mut findings);
     let place = Place { data_dir: PathBuf::new(), host_name: String::new() };
     let (draft, problems) = compile::draft(tree, &place);
     let known: BTreeSet<_> = findings.iter().filter(|f| f.error).map(|f| (f.path.clone(), f.id)).collect();
@@ -207,28 +209,50 @@ fn value(path: &KeyPath, property: &Property, record: &Record, findings: &mut Ve
     }
 }
 
-/// Whether a record of a property that is in force stands where it has effect.
-fn place(path: &KeyPath, property: &Property, record: &Record, findings: &mut Vec<Finding>) {
+/// Why a record of a property that is in force has no effect at its key, if it has none.
+#[must_use]
+pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option<Finding> {
     let server = Key::Server.path();
-    // Keys of other services, and virtual servers that are not served, have their own meaning.
-    let below = path.is_within(&Key::Service.path()) || server.is_within(path);
-    if property.apply().is_none() || !below || is_other_server(path) {
-        return;
-    }
+    property.apply()?;
     if server.is_within(path) {
-        if *path != server && compile::is_of_server(property) && !record.has(INHERIT) {
-            let what = format!("{} is not inherited, so no virtual server sees it.", property.name);
-            let set = Record { attributes: record.attributes | INHERIT, ..record.clone() };
-            let repair = Op::Set(path.clone(), set);
-            findings.push(warning(path, property.id, &what).repair(repair, "Add the attribute INHERIT."));
+        if *path == server || !compile::is_of_server(property) || record.has(INHERIT) {
+            return None;
         }
-        return;
+        let what = format!("{} is not inherited, so no virtual server sees it.", property.name);
+        let set = Record { attributes: record.attributes | INHERIT, ..record.clone() };
+        let repair = Op::Set(path.clone(), set);
+        return Some(warning(path, property.id, &what).repair(repair, "Add the attribute INHERIT."));
     }
-    if !Key::at(path).is_some_and(|key| property.keys.contains(&key.kind())) {
-        let places: Vec<_> = property.keys.iter().map(|kind| kind.pattern()).collect();
-        let advice = format!("Put it under {}.", places.join(" or ").replace("/n", "/1"));
-        let what = format!("{} has no effect here.", property.name);
-        findings.push(warning(path, property.id, &what).advise(&advice));
+    // Keys of other services have their own meaning for the ids that all share, and virtual servers that are not served for
+    // theirs.
+    let is_ours =
+        path.is_within(&Key::Service.path()) || SMTP_IDS.contains(&property.id) || property.is_own();
+    let is_fitting = Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()));
+    if !is_ours || is_fitting || is_other_server(path) {
+        return None;
+    }
+    let places: Vec<_> = property.keys.iter().map(|kind| kind.pattern()).collect();
+    let advice = format!("Put it under {}.", places.join(" or ").replace("/n", "/1"));
+    let what = format!("{} has no effect here.", property.name);
+    Some(warning(path, property.id, &what).advise(&advice))
+}
+
+/// Ids that the original gave to its SMTP service alone.
+const SMTP_IDS: RangeInclusive<u32> = 36_864..=40_959;
+
+/// Without bindings, or without its key, the server listens where nobody has said it should.
+fn listens_by_default(tree: &Tree, findings: &mut Vec<Finding>) {
+    let server = Key::Server.path();
+    if tree.node(&server).is_none() {
+        let what = format!(
+            "{server} does not exist, so what holds without a record does: it listens at port 25 of every IPv4 address."
+        );
+        let finding = key_warning(&server, what, "Set its ServerBindings, or roll back to where it was.");
+        findings.push(finding.error_if(true));
+    } else if tree.resolve(&server, ids::SERVER_BINDINGS).is_none() {
+        let what = "ServerBindings is not set, so the server listens at port 25 of every IPv4 address.";
+        findings
+            .push(warning(&server, ids::SERVER_BINDINGS, what).advise("Set it, as to \"127.0.0.1:2525:\"."));
     }
 }
 

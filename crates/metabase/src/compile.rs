@@ -54,11 +54,15 @@ impl Settings {
     /// # Errors
     /// Everything that does not fit.
     pub fn compile(tree: &Tree, place: &Place, generation: u64) -> Result<Self, Vec<Problem>> {
+        let (settings, problems) = Self::of_what_fits(tree, place, generation);
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// The same where no service is to run by them: a record that does not fit counts as absent, and is told of.
+    #[must_use]
+    pub fn of_what_fits(tree: &Tree, place: &Place, generation: u64) -> (Self, Vec<Problem>) {
         let (draft, problems) = draft(tree, place);
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self { generation, ..draft.finish(&place.host_name) })
+        (Self { generation, ..draft.finish(&place.host_name) }, problems)
     }
 
     /// The settings that `after` makes, where these were made of the tree before and `deltas` is all that differs. Domains
@@ -171,6 +175,14 @@ fn apply_all(draft: &mut Draft, key: &Key, node: &Node, problems: &mut Vec<Probl
     for record in node.records() {
         apply_one(draft, key, None, record, problems);
     }
+}
+
+/// What keeps the virtual server of a tree from being served, without a look at its domains.
+#[must_use]
+pub fn problems_of_server(tree: &Tree, place: &Place) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    server(tree, place, &mut problems);
+    problems
 }
 
 /// Puts a record into the settings of a key: its own, or what it sees of `owner`. Of 100,000 domains hardly one needs its path

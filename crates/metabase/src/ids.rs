@@ -1,7 +1,8 @@
 //! Ids of the properties that rules speak of by themselves.
 
 pub(crate) const KEY_TYPE: u32 = 1002;
-pub(crate) const SERVER_BINDINGS: u32 = 1023;
+/// `ServerBindings`.
+pub const SERVER_BINDINGS: u32 = 1023;
 pub(crate) const DROP_DIRECTORY: u32 = 36882;
 pub(crate) const MAX_SESSION_SIZE: u32 = 36892;
 pub(crate) const SMART_HOST_TYPE: u32 = 36905;

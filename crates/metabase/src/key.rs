@@ -129,6 +129,24 @@ impl fmt::Display for Key {
 }
 
 impl KeyKind {
+    /// The kind of key that a path is, by its names alone.
+    #[must_use]
+    pub fn of(path: &KeyPath) -> Option<Self> {
+        let is_number = |name: &str| !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_digit());
+        let names: Vec<&str> = path.folded().collect();
+        match names.as_slice() {
+            ["lm"] => Some(Self::Computer),
+            ["schema"] => Some(Self::Schema),
+            ["lm", "logging", ..] => Some(Self::Logging),
+            ["lm", "smtpsvc"] => Some(Self::Service),
+            ["lm", "smtpsvc", "info"] => Some(Self::Info),
+            ["lm", "smtpsvc", number] if is_number(number) => Some(Self::Server),
+            ["lm", "smtpsvc", number, "domain", _] if is_number(number) => Some(Self::Domain),
+            ["lm", "smtpsvc", number, "routingsources"] if is_number(number) => Some(Self::RoutingSources),
+            _ => None,
+        }
+    }
+
     /// The path with `n` and `name` for what varies.
     #[must_use]
     pub fn pattern(self) -> &'static str {

@@ -14,7 +14,7 @@ mod describe;
 pub mod error;
 mod export;
 pub mod forms;
-mod ids;
+pub mod ids;
 pub mod ipsec;
 pub mod key;
 pub mod path;

@@ -71,6 +71,15 @@ pub struct Settings {
     pub next_hop_refused: Vec<IpNet>,
 }
 
+/// What a change of settings reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Inbound sessions.
+    pub sessions: bool,
+    /// Messages that are to be delivered.
+    pub messages: bool,
+}
+
 /// How names are resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DnsSettings {
@@ -142,6 +151,53 @@ impl Settings {
             Some(errors) => Err(errors),
             None => Ok(draft.finish(host_name)),
         }
+    }
+}
+
+impl Settings {
+    /// What the other settings reach, where these held before. Named one by one, so that whoever adds a setting has to say.
+    #[must_use]
+    pub fn touched_by(&self, after: &Self) -> Touched {
+        let Self {
+            generation: _,
+            // Sessions that are open stay where they are, and backups concern no mail.
+            bindings: _,
+            backup_every: _,
+            backup_keep: _,
+            fqdn,
+            default_domain,
+            relay,
+            size_max,
+            recipients_max,
+            connections_max,
+            connection_timeout,
+            hop_count,
+            retry,
+            expire,
+            smart_host,
+            remote_port,
+            batch_max,
+            out_connections_max,
+            out_connections_per_domain_max,
+            badmail_dir,
+            drop_dir,
+            tls_required,
+            dns,
+            next_hop_refused,
+        } = after;
+        let both = (fqdn, default_domain) != (&self.fqdn, &self.default_domain);
+        let sessions = relay != &self.relay
+            || (size_max, recipients_max) != (&self.size_max, &self.recipients_max)
+            || (connections_max, connection_timeout) != (&self.connections_max, &self.connection_timeout)
+            || hop_count != &self.hop_count;
+        let messages = (retry, expire) != (&self.retry, &self.expire)
+            || (smart_host, remote_port) != (&self.smart_host, &self.remote_port)
+            || (batch_max, out_connections_max) != (&self.batch_max, &self.out_connections_max)
+            || out_connections_per_domain_max != &self.out_connections_per_domain_max
+            || (badmail_dir, drop_dir) != (&self.badmail_dir, &self.drop_dir)
+            || (tls_required, dns) != (&self.tls_required, &self.dns)
+            || next_hop_refused != &self.next_hop_refused;
+        Touched { sessions: both || sessions, messages: both || messages }
     }
 }
 

@@ -26,6 +26,13 @@ pub struct Pin {
     pub(crate) items: Vec<Range<usize>>,
 }
 
+impl Pin {
+    /// A pin that was read before; nothing is known of its text but the line.
+    pub(crate) fn known(path: KeyPath, record: Record, line: usize) -> Self {
+        Self { path, record, line, place: 0..0, items: Vec::new() }
+    }
+}
+
 /// What a configuration file pins. It names keys that settings are made of, no others: a pin without effect is a mistake.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The tree of keys and records: a value. A changed tree is another one that shares what did not change, so that a snapshot
 //! costs nothing and a change among 100,000 keys touches those above it alone.
 
+use crate::check;
 use crate::path::{KeyPath, fold};
 use crate::record::{Data, INHERIT, INSERT_PATH, INSERT_PATH_TOKEN, Record};
 use imbl::OrdMap;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub const KEYS_MAX: usize = 1_000_000;
 /// Records of one key: four times the properties known.
 pub const RECORDS_MAX: usize = 1000;
+/// Keys below one key among which a mistyped name is looked for: a person waits for it.
+const NEAR_MAX: usize = 10_000;
 
 /// A tree; it always has a root.
 #[derive(Clone, Debug)]
@@ -158,6 +161,22 @@ impl Tree {
         }
         let (node, record, depth) = found?;
         node.records.get(record).map(|record| Resolved { record, depth })
+    }
+
+    /// The key that a mistyped path may have meant: where it leaves the tree, the name that is nearest goes on.
+    #[must_use]
+    pub fn nearest(&self, path: &KeyPath) -> Option<KeyPath> {
+        let mut node = &*self.root;
+        let mut found = KeyPath::root();
+        for name in path.folded() {
+            let next = node.children.get(name).map(|child| &**child).or_else(|| {
+                let near = check::near(name, node.children().take(NEAR_MAX).map(Node::name))?;
+                node.children.get(fold(near).as_str()).map(|child| &**child)
+            })?;
+            found = found.child(next.name()).ok()?;
+            node = next;
+        }
+        Some(found)
     }
 
     /// How many keys see an inherited record of `path`: itself, and those below it that have none of their own on the way.

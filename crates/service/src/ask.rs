@@ -4,7 +4,7 @@ use crate::answers::{self, Source};
 use crate::clock::Clock;
 use crate::data::{self, DataDir, DataError};
 use crate::live::reachable;
-use crate::metabase::{self, AtRest, Registry};
+use crate::metabase::{self, AtRest, Registry, Used};
 use crate::store;
 use postroad_control::answer::{Done, EventRow};
 use postroad_control::meta::MetaRequest;
@@ -127,7 +127,10 @@ fn store_failed(error: &StoreError) -> Failed {
 }
 
 fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
-    let dir = DataDir::open(data).map_err(|error| match error {
+    // The first change makes the folder, as a first start does. A look at one that is not there is a mistyped name.
+    let makes = matches!(request, Request::Meta(request) if request.changes()) && !data.exists();
+    let dir = if makes { DataDir::create(data) } else { DataDir::open(data) };
+    let dir = dir.map_err(|error| match error {
         DataError::InUse(path) => Failed {
             kind: FailedKind::Temporary,
             what: format!("a service is starting or ending on {}: try again in a moment", path.display()),
@@ -151,7 +154,7 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
     if !spool.exists() {
         return Err(unavailable(format!("{} holds no spool", dir.path.display())));
     }
-    let settings = Registry::open(&dir.path, None, Clock::start().now().wall)?.published();
+    let settings = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?.published();
     let settings = Arc::clone(&settings.load().settings);
     let store = store::open(&spool, &Options::default()).map_err(|error| store_failed(&error))?;
     let offline = Offline { store: RefCell::new(store), settings, clock: Clock::start() };
@@ -175,15 +178,16 @@ fn ask_metabase(
     runtime: &tokio::runtime::Runtime,
     each: &mut dyn FnMut(Item),
 ) -> Result<(), Failed> {
-    if !dir.path.join(metabase::FILE).exists() && !dir.path.join(data::SPOOL).exists() {
+    if !dir.is_ours() {
         return Err(unavailable(format!(
-            "{} holds no metabase. Start a service on it once with `postroad serve`, or name another folder with --data",
+            "{} holds no metabase, and files of something else: name a folder with --data that is a service's, or empty",
             dir.path.display()
         )));
     }
     let now = Clock::start().now().wall;
-    let mut registry = Registry::open(&dir.path, None, now)?;
-    let answered = metabase::answer(&mut registry, request, now, &AtRest, each);
+    let mut registry = Registry::open(&dir.path, Used::AtRest, now)?;
+    let at_rest = AtRest(dir.path.clone());
+    let answered = metabase::answer(&mut registry, request, now, &at_rest, each);
     tokio::task::LocalSet::new().block_on(runtime, answered)?;
     runtime.block_on(registry.write_history_if_changed()).map_err(unavailable)
 }

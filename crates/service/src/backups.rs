@@ -26,7 +26,7 @@ pub(crate) const HISTORY_KEEP: usize = 10;
 /// is the largest even after the versions began again at 0.
 pub(crate) const KEEP_MAX: usize = 1000;
 
-const BACKUPS: &str = "Backup";
+pub(crate) const BACKUPS: &str = "Backup";
 const HISTORY: &str = "History";
 const UNFINISHED: &str = "unfinished";
 /// Backups there can be: one name in all its versions.

@@ -60,6 +60,20 @@ impl DataDir {
     }
 }
 
+impl DataDir {
+    /// Whether nothing in it was made by something else: a mistyped name is not to become a data folder. Backups may be
+    /// brought before there is anything.
+    pub(crate) fn is_ours(&self) -> bool {
+        let is_known =
+            |name: &std::ffi::OsStr| [LOCK, crate::backups::BACKUPS].iter().any(|known| name == *known);
+        self.path.join(SPOOL).exists()
+            || self.path.join(crate::metabase::FILE).exists()
+            || std::fs::read_dir(&self.path).is_ok_and(|mut entries| {
+                entries.all(|entry| entry.is_ok_and(|entry| is_known(&entry.file_name())))
+            })
+    }
+}
+
 /// The machine's name, as the system has it.
 pub(crate) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")

@@ -90,8 +90,12 @@ impl Live for Running {
         }
     }
 
-    fn reach(&self) -> (u64, u64) {
-        (self.hub.inbound.get(), self.hub.queue(postroad_engine::queue::Queue::messages))
+    fn sessions(&self) -> u64 {
+        self.hub.inbound.get()
+    }
+
+    fn messages(&self) -> u64 {
+        self.hub.queue(postroad_engine::queue::Queue::messages)
     }
 
     async fn health(&self, within: Duration) -> Result<(), String> {

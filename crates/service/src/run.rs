@@ -6,7 +6,7 @@ use crate::data::{self, DataDir, DataError};
 use crate::hub::{Hub, Parts};
 use crate::listen::Listeners;
 use crate::live::Running;
-use crate::metabase::{self, Live, Registry};
+use crate::metabase::{self, Live, Registry, Used};
 use crate::report::{LogForm, Report};
 use crate::resolver::{DnsNews, DnsShell};
 use crate::store::{self, StoreHandle, StoreReply};
@@ -216,7 +216,7 @@ impl Service {
     /// Opens and reads everything; nothing moves yet.
     fn prepare(options: &ServeOptions, dir: &DataDir) -> Result<Self, ServeError> {
         let clock = Clock::start();
-        let registry = Registry::open(&dir.path, options.config.as_ref(), clock.now().wall)?;
+        let registry = Registry::open(&dir.path, Used::ToServe(options.config.clone()), clock.now().wall)?;
         let published = registry.published();
         let settings = Arc::clone(&published.load().settings);
         let unavailable = |what: String| ServeError::Unavailable(what);

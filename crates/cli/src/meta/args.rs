@@ -164,14 +164,17 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
-    /// Make everything be as it was after a change
+    /// Make everything be as it was at a generation, or undo the change that waits to be confirmed
     #[command(after_help = "\
 Examples:
   postroad meta rollback 11 --dry-run
-  postroad meta rollback 11 --reason mistaken")]
+  postroad meta rollback 11 --reason mistaken
+  postroad meta rollback
+
+Without a generation it undoes the change that waits to be confirmed, and nothing that came after it.")]
     Rollback {
-        /// The change, as `log` shows it
-        generation: u64,
+        /// The generation, as `log` shows it
+        generation: Option<u64>,
         /// How
         #[command(flatten)]
         how: Changing,

@@ -3,7 +3,7 @@
 //! What `commit` returned `Ok` for is kept. A crash takes the change in flight, or keeps it, whole either way, as a disk
 //! does.
 
-use super::{Commit, Loaded, PAGE_DELTAS_MAX, Past, Store, StoreError};
+use super::{Commit, Loaded, PAGE_DELTAS_MAX, Past, Pinned, Store, StoreError};
 use crate::path::KeyPath;
 use crate::tree::{Delta, steps};
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Store for MemoryStore {
             let tree = store.kept.tree.apply(&steps(deltas.to_vec()));
             let tree = tree.map_err(|error| StoreError::Failed(error.to_string()))?;
             let oldest = store.kept.oldest.max(forget + 1);
-            store.kept = Loaded { tree, generation, oldest, pending };
+            store.kept = Loaded { tree, generation, oldest, pending, pinned: store.kept.pinned.clone() };
             let past = Past {
                 generation,
                 at: change.at,
@@ -89,6 +89,13 @@ impl Store for MemoryStore {
     fn confirm(&mut self) -> Result<(), StoreError> {
         self.write(|store| {
             store.kept.pending = None;
+            Ok(())
+        })
+    }
+
+    fn pin(&mut self, pinned: &Pinned) -> Result<(), StoreError> {
+        self.write(|store| {
+            store.kept.pinned = pinned.clone();
             Ok(())
         })
     }

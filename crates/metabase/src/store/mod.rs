@@ -14,6 +14,7 @@ pub mod sqlite;
 
 use crate::path::KeyPath;
 use crate::record::{Record, VOLATILE};
+use crate::text::Pin;
 use crate::tree::{Delta, Tree, steps};
 use postroad_mail::time::Wall;
 use std::borrow::Cow;
@@ -81,6 +82,16 @@ pub struct Past {
     pub deltas_count: u64,
 }
 
+/// What the configuration file of the last start pins. It is no part of the tree: it is remembered so that a store at rest
+/// shows what the service will run by, and refuses what the file would hide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// The file; empty without one.
+    pub file: String,
+    /// What it pins.
+    pub pins: Vec<Pin>,
+}
+
 /// What an engine is to write, whole or not at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit<'c> {
@@ -107,6 +118,8 @@ pub struct Loaded {
     pub oldest: u64,
     /// The change that waits to be confirmed.
     pub pending: Option<Pending>,
+    /// What the last start has pinned.
+    pub pinned: Pinned,
 }
 
 /// An engine. One owner calls it, from one thread.
@@ -129,6 +142,12 @@ pub trait Store: Send {
     /// # Errors
     /// As for `commit`.
     fn confirm(&mut self) -> Result<(), StoreError>;
+
+    /// Remembers what a start pins, in the place of what the last one did; durable when it returns.
+    ///
+    /// # Errors
+    /// As for `commit`.
+    fn pin(&mut self, pinned: &Pinned) -> Result<(), StoreError>;
 
     /// A change with all its differences.
     ///
@@ -186,6 +205,7 @@ pub struct Metabase<S> {
     history_max: u64,
     /// With all its differences, those of VOLATILE records too while this process lives.
     pending: Option<(Pending, Vec<Delta>)>,
+    pinned: Pinned,
 }
 
 impl<S: Store> Metabase<S> {
@@ -194,7 +214,7 @@ impl<S: Store> Metabase<S> {
     /// # Errors
     /// What is there cannot be read; nothing is changed.
     pub fn open(mut store: S) -> Result<Self, StoreError> {
-        let Loaded { tree, generation, oldest, pending } = store.load()?;
+        let Loaded { tree, generation, oldest, pending, pinned } = store.load()?;
         let pending = match pending {
             None => None,
             Some(pending) => {
@@ -202,7 +222,7 @@ impl<S: Store> Metabase<S> {
                 Some((pending, past.map_or_else(Vec::new, |past| past.deltas)))
             }
         };
-        Ok(Self { store, tree, generation, oldest, history_max: HISTORY_MAX, pending })
+        Ok(Self { store, tree, generation, oldest, history_max: HISTORY_MAX, pending, pinned })
     }
 
     /// Keeps less history than `HISTORY_MAX`, from the next change on.
@@ -283,6 +303,24 @@ impl<S: Store> Metabase<S> {
         self.store.confirm()?;
         self.pending = None;
         Ok(Some(pending.generation))
+    }
+
+    /// What the last start has pinned.
+    #[must_use]
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+
+    /// Remembers what a start pins. Nothing is written where it is what the last one did.
+    ///
+    /// # Errors
+    /// As for `commit`.
+    pub fn pin(&mut self, pinned: Pinned) -> Result<(), StoreError> {
+        if self.pinned != pinned {
+            self.store.pin(&pinned)?;
+            self.pinned = pinned;
+        }
+        Ok(())
     }
 
     /// The tree with what the waiting change touched put back as it was before it, whatever came after. To be committed with

@@ -19,7 +19,7 @@ const VERSION: i64 = 1;
 /// `before` and `after` are records as `rows` has them. `proof` is `PROOF`, sealed.
 ///
 /// `change` and `delta` are history: who and what. `delta` of a key has no id. All rows of a change are written, and later
-/// dropped, in one transaction.
+/// dropped, in one transaction. `pin` is what the configuration file of the last start pins, in its order.
 const TABLES: &str = "
 CREATE TABLE state(generation INTEGER NOT NULL, pending INTEGER, until INTEGER, proof BLOB NOT NULL);
 CREATE TABLE key(path TEXT PRIMARY KEY, shown TEXT NOT NULL) WITHOUT ROWID;
@@ -32,6 +32,9 @@ CREATE TABLE delta(
     generation INTEGER, place INTEGER, path TEXT NOT NULL, shown TEXT NOT NULL, kind INTEGER NOT NULL, id INTEGER,
     before BLOB, after BLOB, PRIMARY KEY(generation, place)) WITHOUT ROWID;
 CREATE INDEX delta_record ON delta(path, id, generation) WHERE id IS NOT NULL;
+CREATE TABLE pin(
+    place INTEGER PRIMARY KEY, file TEXT NOT NULL, line INTEGER NOT NULL, path TEXT NOT NULL, shown TEXT NOT NULL,
+    id INTEGER NOT NULL, value BLOB NOT NULL);
 PRAGMA user_version = 1;
 ";
 

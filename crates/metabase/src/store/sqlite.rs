@@ -10,9 +10,10 @@
 use super::fault::{Fault, Result, damaged};
 use super::rows::{folded, number_of_row, number_to_row, path_of_row, record_of_row, record_to_row};
 use super::seal::{Nonces, Seal};
-use super::{Commit, Loaded, PAGE_DELTAS_MAX, Past, Pending, Store, StoreError, open};
+use super::{Commit, Loaded, PAGE_DELTAS_MAX, Past, Pending, Pinned, Store, StoreError, open};
 use crate::path::KeyPath;
 use crate::record::Record;
+use crate::text::Pin;
 use crate::tree::{Delta, Op, Tree};
 use postroad_mail::time::Wall;
 use rusqlite::config::DbConfig;
@@ -129,11 +130,53 @@ impl SqliteStore {
                 let pending = (row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(2)?);
                 Ok((number_of_row(row.get(0)?), pending))
             })?;
-        let (Some(waits), Some(until)) = pending else {
-            return Ok(Loaded { tree, generation, oldest: self.oldest()?, pending: None });
+        let pending = match pending {
+            (Some(waits), Some(until)) => {
+                Some(Pending { generation: number_of_row(waits), until: Wall(until) })
+            }
+            _ => None,
         };
-        let pending = Some(Pending { generation: number_of_row(waits), until: Wall(until) });
-        Ok(Loaded { tree, generation, oldest: self.oldest()?, pending })
+        Ok(Loaded { tree, generation, oldest: self.oldest()?, pending, pinned: self.pinned()? })
+    }
+
+    fn pinned(&self) -> Result<Pinned> {
+        let mut pinned = Pinned::default();
+        let mut pins =
+            self.db.prepare("SELECT file, line, shown, path, id, value FROM pin ORDER BY place")?;
+        let mut rows = pins.query([])?;
+        while let Some(row) = rows.next()? {
+            let value = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
+            let record = record_of_row(&self.seal, text(row, 3)?, row.get(4)?, value)?;
+            let line = usize::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+            pinned.file = row.get(0)?;
+            pinned.pins.push(Pin::known(path_of_row(text(row, 2)?)?, record, line));
+        }
+        Ok(pinned)
+    }
+
+    fn write_pins(&mut self, pinned: &Pinned) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        transaction.execute("DELETE FROM pin", [])?;
+        // No change has this number.
+        let mut nonces = Nonces::new(u64::MAX);
+        for (place, pin) in pinned.pins.iter().enumerate() {
+            let folded = folded(&pin.path);
+            let value = record_to_row(&self.seal, &mut nonces, &folded, &pin.record)?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO pin(place, file, line, path, shown, id, value) VALUES(?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    number_to_row(place as u64),
+                    pinned.file,
+                    number_to_row(pin.line as u64),
+                    folded,
+                    pin.path.to_string(),
+                    pin.record.id,
+                    value
+                ])?;
+        }
+        Ok(transaction.commit()?)
     }
 
     fn oldest(&self) -> Result<u64> {
@@ -207,6 +250,10 @@ impl Store for SqliteStore {
             store.db.execute("UPDATE state SET pending = NULL, until = NULL", [])?;
             Ok(())
         })
+    }
+
+    fn pin(&mut self, pinned: &Pinned) -> std::result::Result<(), StoreError> {
+        self.guarded(|store| store.write_pins(pinned))
     }
 
     fn past(&mut self, generation: u64) -> std::result::Result<Option<Past>, StoreError> {

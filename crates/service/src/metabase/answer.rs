@@ -75,14 +75,15 @@ pub(crate) async fn answer(
             tell(MetaItem::Change(Box::new(report)));
             Ok(())
         }
+        MetaRequest::Undo { how } => {
+            let report = registry.take_back(how, now, live).await?;
+            tell(MetaItem::Change(Box::new(report)));
+            Ok(())
+        }
         MetaRequest::Confirm => {
             let confirmed = registry.base().confirm();
             let confirmed = confirmed.map_err(store_failed)?;
-            let generation = confirmed.ok_or_else(|| {
-                let what =
-                    "no change waits to be confirmed: it was confirmed, or undone when its time was over";
-                failed(FailedKind::NotFound, what.into())
-            })?;
+            let generation = confirmed.ok_or_else(super::nothing_waits)?;
             tell(MetaItem::Confirmed(generation));
             Ok(())
         }
@@ -279,11 +280,14 @@ impl Registry {
             .tree_at(generation)
             .map_err(|error| failed(FailedKind::NotFound, error.to_string()))?;
         let ops = steps_between(&self.stored().0, &wanted);
+        // What waits to be confirmed is not in what was before it.
+        let undoes = self.base().pending().is_some_and(|pending| generation < pending.generation);
         let mut how = how.clone();
         if how.reason.is_empty() {
             how.reason = format!("back to generation {generation}");
         }
-        self.change(&ops, &how, Purpose::Bring, now, live).await
+        let purpose = if undoes { Purpose::Undo } else { Purpose::Bring };
+        self.change(&ops, &how, purpose, now, live).await
     }
 
     fn log(
@@ -319,6 +323,15 @@ impl Registry {
     /// What is wrong with what holds.
     pub(super) async fn findings(&self, online: bool) -> Vec<checks::Finding> {
         let mut findings = checks::findings(&self.effective, &Disk);
+        findings.extend(self.hidden_problems(&self.stored().0).into_iter().map(|problem| checks::Finding {
+            error: false,
+            description: format!("Without {} no service would start: it {}.", self.pinned.file, problem.what),
+            path: problem.path,
+            id: problem.id,
+            name: problem.name,
+            repair: Vec::new(),
+            repair_text: problem.remedy,
+        }));
         if online {
             findings.extend(self.hosts_missing().await);
         }

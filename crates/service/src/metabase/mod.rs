@@ -12,9 +12,9 @@ mod tests;
 
 pub(crate) use answer::answer;
 
-use crate::{backups, configuration, data, listen};
+use crate::{backups, configuration, data, listen, store};
 use plan::Purpose;
-use postroad_control::meta::How;
+use postroad_control::meta::{ChangeReport, How};
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 use postroad_metabase::compile::{self, Place, Problem};
@@ -22,10 +22,13 @@ use postroad_metabase::record::VOLATILE;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::snapshot::{Published, Snapshot};
 use postroad_metabase::store::sqlite::SqliteStore;
-use postroad_metabase::store::{Act, Change, Metabase, Seal, StoreError};
+use postroad_metabase::store::{Act, Change, Metabase, Pinned, Seal, StoreError};
 use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Delta, Op, Tree, steps};
 use postroad_metabase::{catalogue, xml};
+use postroad_spool::Store;
+use postroad_spool::record::{Load, Loaded};
+use postroad_spool::sqlite::Options;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -50,14 +53,16 @@ pub(crate) trait Live {
     fn prepare(&self, after: &Settings) -> Result<listen::Prepared, String>;
     /// Takes the change, which is on disk.
     fn publish(&self, settings: Arc<Settings>, prepared: listen::Prepared);
-    /// Sessions that are open, and messages in the queue.
-    fn reach(&self) -> (u64, u64);
+    /// Sessions that are open.
+    fn sessions(&self) -> u64;
+    /// Messages in the queue.
+    fn messages(&self) -> u64;
     /// Whether every binding answers, within a time: the first that does not, and why.
     async fn health(&self, within: Duration) -> Result<(), String>;
 }
 
-/// No service runs.
-pub(crate) struct AtRest;
+/// No service runs on the data folder.
+pub(crate) struct AtRest(pub(crate) PathBuf);
 
 impl Live for AtRest {
     fn prepare(&self, _: &Settings) -> Result<listen::Prepared, String> {
@@ -66,8 +71,18 @@ impl Live for AtRest {
 
     fn publish(&self, _: Arc<Settings>, _: listen::Prepared) {}
 
-    fn reach(&self) -> (u64, u64) {
-        (0, 0)
+    fn sessions(&self) -> u64 {
+        0
+    }
+
+    fn messages(&self) -> u64 {
+        let spool = self.0.join(data::SPOOL);
+        // One that cannot be read is told of when it is asked about.
+        let store = spool.exists().then(|| store::open(&spool, &Options::default()).ok()).flatten();
+        match store.map(|mut store| store.load(&Load::Totals)) {
+            Some(Ok(Loaded::Totals(totals))) => totals.messages,
+            _ => 0,
+        }
     }
 
     async fn health(&self, _: Duration) -> Result<(), String> {
@@ -81,10 +96,13 @@ pub(crate) struct Registry {
     key: [u8; 32],
     /// With a lock, as a commit runs on a thread where its sync holds up no mail. Never contended: one change at a time.
     base: Arc<Mutex<Metabase<SqliteStore>>>,
-    config: Option<PathBuf>,
-    pins: Vec<Pin>,
+    used: Used,
+    /// With the file that they stand in.
+    pinned: Pinned,
     /// The stored tree with the pins over it: what holds.
     effective: Tree,
+    /// What of it makes no settings; nothing where a service runs.
+    problems: Vec<Problem>,
     published: Arc<Published>,
     /// When the last scheduled backup was made or tried.
     last_scheduled: Option<Wall>,
@@ -92,15 +110,28 @@ pub(crate) struct Registry {
     changed: Option<(Wall, Wall)>,
 }
 
+/// What a metabase is opened for.
+#[derive(Clone, Debug)]
+pub(crate) enum Used {
+    /// A service is to run by it, and by the configuration file that it is started with.
+    ToServe(Option<PathBuf>),
+    /// Somebody looks at it or changes it. What does not fit can be mended, so it keeps nobody out.
+    AtRest,
+}
+
 impl Registry {
-    /// Opens the metabase of a data folder, or makes it with the values of a fresh install. Properties of `config` are
-    /// pinned over it. A change that was not confirmed in time is undone.
+    /// Opens the metabase of a data folder, or makes it with the values of a fresh install. What the configuration file pins
+    /// is over it; at rest, what the file of the last start pinned. A change that was not confirmed in time is undone.
     ///
     /// # Errors
-    /// A configuration file that is refused (`Usage`: file, line, what, remedy), a file that cannot be used.
-    pub(crate) fn open(dir: &Path, config: Option<&PathBuf>, now: Wall) -> Result<Self, Failed> {
+    /// A configuration file that is refused, or, to serve, values that do not fit together (`Usage`: where, what, remedy); a
+    /// file that cannot be used.
+    pub(crate) fn open(dir: &Path, used: Used, now: Wall) -> Result<Self, Failed> {
         let place = place(dir);
-        let pins = configuration::pins(config, &place)?;
+        let given = match &used {
+            Used::ToServe(config) => Some(pinned(config.as_ref(), &place)?),
+            Used::AtRest => None,
+        };
         let unavailable = |error: &dyn std::fmt::Display| failed(FailedKind::Unavailable, error.to_string());
         let key = key(&dir.join(KEY_FILE)).map_err(|error| {
             unavailable(&format!("{} cannot be used: {error}", dir.join(KEY_FILE).display()))
@@ -119,18 +150,29 @@ impl Registry {
             let undo = change("postroad", "not confirmed in time", now);
             base.commit(&undone, &undo, Act::Undo).map_err(|error| unavailable(&error))?;
         }
-        let effective = compile::overlay(base.tree(), &pins).map_err(|error| unavailable(&error))?;
-        let settings = Settings::compile(&effective, &place, base.generation())
-            .map_err(|problems| failed(FailedKind::Usage, told(&problems)))?;
+        let pinned = given.unwrap_or_else(|| base.pinned().clone());
+        let effective = compile::overlay(base.tree(), &pinned.pins).map_err(|error| unavailable(&error))?;
+        let (settings, problems) = Settings::of_what_fits(&effective, &place, base.generation());
+        if let Used::ToServe(_) = used {
+            if !problems.is_empty() {
+                let what = format!(
+                    "{}\n`postroad meta check` tells all that is wrong; what is set with `postroad meta set` is mended so",
+                    told(&problems)
+                );
+                return Err(failed(FailedKind::Usage, what));
+            }
+            base.pin(pinned.clone()).map_err(|error| unavailable(&error))?;
+        }
         let snapshot =
             Snapshot { generation: base.generation(), tree: effective.clone(), settings: Arc::new(settings) };
         Ok(Self {
             dir: dir.to_owned(),
             key,
             base: Arc::new(Mutex::new(base)),
-            config: config.cloned(),
-            pins,
+            used,
+            pinned,
             effective,
+            problems,
             published: Arc::new(Published::new(snapshot)),
             last_scheduled: None,
             changed: None,
@@ -148,7 +190,7 @@ impl Registry {
             let name = catalogue::name_of(pin.record.id);
             format!("{} {name} ({})", pin.path, self.place_of(pin))
         };
-        self.pins.iter().map(pin).collect()
+        self.pinned.pins.iter().map(pin).collect()
     }
 
     /// When the change that waits to be confirmed is undone.
@@ -157,8 +199,7 @@ impl Registry {
     }
 
     fn place_of(&self, pin: &Pin) -> String {
-        let file = self.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        format!("{file}:{}", pin.line)
+        format!("{}:{}", self.pinned.file, pin.line)
     }
 
     fn base(&self) -> MutexGuard<'_, Metabase<SqliteStore>> {
@@ -179,13 +220,15 @@ impl Registry {
     /// Reads the configuration file again. One that is refused changes nothing.
     pub(crate) fn reread(&mut self, live: &impl Live) -> Result<(), String> {
         let place = place(&self.dir);
-        let pins = configuration::pins(self.config.as_ref(), &place).map_err(|failed| failed.what)?;
+        let Used::ToServe(config) = &self.used else { return Ok(()) };
+        let pinned = pinned(config.as_ref(), &place).map_err(|failed| failed.what)?;
         let (stored, generation) = self.stored();
-        let effective = compile::overlay(&stored, &pins).map_err(|error| error.to_string())?;
+        let effective = compile::overlay(&stored, &pinned.pins).map_err(|error| error.to_string())?;
         let settings =
             Settings::compile(&effective, &place, generation).map_err(|problems| told(&problems))?;
         let prepared = live.prepare(&settings)?;
-        self.pins = pins;
+        self.base().pin(pinned.clone()).map_err(|error| error.to_string())?;
+        self.pinned = pinned;
         self.publish(effective, settings, prepared, live);
         Ok(())
     }
@@ -218,22 +261,22 @@ impl Registry {
     }
 
     async fn undo(&mut self, generation: u64, now: Wall, live: &impl Live) -> Result<String, Failed> {
-        let undone = self.base().undone();
-        let Some(undone) = undone else { return Ok(String::from("nothing to undo")) };
-        let ops = self.stored().0.steps_to(&undone);
         let how = How {
             author: String::from("postroad"),
-            reason: format!("change {generation} was not confirmed in time"),
-            // What was there before is what was meant before.
-            mean_it: true,
+            reason: format!("generation {generation} was not confirmed in time"),
             ..How::default()
         };
-        let report = self.change(&ops, &how, Purpose::Undo, now, live).await?;
-        if !report.applied {
-            // Somebody has put everything back by hand.
-            self.base().confirm().map_err(store_failed)?;
-        }
-        Ok(format!("change {generation} was not confirmed in time and is undone"))
+        self.take_back(&how, now, live).await?;
+        Ok(format!("generation {generation} was not confirmed in time and is undone"))
+    }
+
+    /// Undoes the change that waits, and it alone.
+    async fn take_back(&mut self, how: &How, now: Wall, live: &impl Live) -> Result<ChangeReport, Failed> {
+        let undone = self.base().undone().ok_or_else(nothing_waits)?;
+        let ops = self.stored().0.steps_to(&undone);
+        // What was there before is what was meant before.
+        let how = How { mean_it: true, ..how.clone() };
+        self.change(&ops, &how, Purpose::Undo, now, live).await
     }
 
     /// The pair of files that the original keeps of each state.
@@ -275,8 +318,19 @@ fn as_xml(tree: &Tree, generation: u64) -> String {
     xml::write(tree, &xml::Facts { generation, history: generation, schema_time: 0 })
 }
 
+fn nothing_waits() -> Failed {
+    let what = "no change waits to be confirmed: it was confirmed, or is undone";
+    failed(FailedKind::NotFound, what.into())
+}
+
 fn change(author: &str, reason: &str, at: Wall) -> Change {
     Change { at, author: author.into(), reason: reason.into(), confirm_until: None }
+}
+
+/// What a configuration file pins.
+fn pinned(config: Option<&PathBuf>, place: &Place) -> Result<Pinned, Failed> {
+    let file = config.map(|path| path.display().to_string()).unwrap_or_default();
+    Ok(Pinned { file, pins: configuration::pins(config, place)? })
 }
 
 /// Where settings are compiled for.

@@ -1,17 +1,23 @@
 //! A change: thought through, then made or refused.
 
-use super::{Live, Registry, aside, failed, place, rows, steps, store_failed, told};
+use super::{Live, Registry, Used, aside, failed, place, rows, steps, store_failed, told};
+use crate::listen;
 use postroad_control::meta::{ChangeReport, How, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
-use postroad_metabase::compile;
+use postroad_metabase::compile::{self, Problem};
+use postroad_metabase::ids::SERVER_BINDINGS;
+use postroad_metabase::key::Key;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::INHERIT;
 use postroad_metabase::schema::Mark;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::store::{Act, Change};
+use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Delta, Op, OpError, Tree};
 use postroad_metabase::{catalogue, checks};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +40,8 @@ struct Plan {
     after: Tree,
     effective: Tree,
     settings: Settings,
+    /// What was wrong before, and still is.
+    problems: Vec<Problem>,
     report: ChangeReport,
 }
 
@@ -50,6 +58,12 @@ impl Registry {
         let mut plan = self.plan(ops, how, purpose, now, live)?;
         if how.dry_run || plan.report.differences.is_empty() {
             plan.report.confirm_until = None;
+            // What cannot be bound is refused when it is only looked at, too. The listeners are closed again.
+            self.prepare(&plan.settings, live)?;
+            if !how.dry_run && purpose == Purpose::Undo {
+                // Everything was put back by hand, so nothing is left to wait for.
+                self.base().confirm().map_err(store_failed)?;
+            }
             return Ok(plan.report);
         }
         let change = Change {
@@ -97,17 +111,18 @@ impl Registry {
             &unpinned
         };
         let after = before.apply(ops).map_err(op_failed)?;
+        refuse_headless(&before, &after)?;
         let deltas = before.diff(&after);
         if purpose == Purpose::Edit {
             refuse_promises(&deltas)?;
         }
-        let effective = compile::overlay(&after, &self.pins).map_err(op_failed)?;
+        let effective = compile::overlay(&after, &self.pinned.pins).map_err(op_failed)?;
         let settings = self.settings();
         let seen = self.effective.diff(&effective);
-        let compiled = settings
-            .recompile(&effective, &seen, &place(&self.dir), generation + 1)
-            .map_err(|problems| failed(FailedKind::Refused, told(&problems)))?;
+        let (compiled, problems) = self.compiled(&effective, &seen, generation + 1)?;
         notes.extend(steps::notes(&deltas));
+        notes.extend(self.warnings(&settings, &compiled, &deltas, &after));
+        notes.extend(problems.iter().map(|problem| format!("Still wrong, as before: {problem}")));
         if let Some(why) = checks::open_relay(&settings, &compiled) {
             if !how.mean_it {
                 let what = format!(
@@ -121,18 +136,84 @@ impl Registry {
         if deltas.len() > TOLD_MAX {
             notes.push(format!("{} differences in all; the first {TOLD_MAX} are shown.", deltas.len()));
         }
-        let (sessions, messages) = live.reach();
-        let confirm_until = how.confirm_secs.map(|secs| now + Duration::from_secs(secs));
+        let touched = settings.touched_by(&compiled);
+        let reach = Reach {
+            keys: reached(&effective, &seen),
+            sessions: if touched.sessions { live.sessions() } else { 0 },
+            messages: if touched.messages { live.messages() } else { 0 },
+        };
         let report = ChangeReport {
             applied: false,
             generation,
             differences: deltas.iter().take(TOLD_MAX).map(rows::difference).collect(),
             notes,
-            reach: Reach { keys: reached(&after, &deltas), sessions, messages },
-            confirm_until,
+            reach,
+            confirm_until: how.confirm_secs.map(|secs| now + Duration::from_secs(secs)),
         };
         let act = if purpose == Purpose::Undo { Act::Undo } else { Act::Change };
-        Ok(Plan { act, after, effective, settings: compiled, report })
+        Ok(Plan { act, after, effective, settings: compiled, problems, report })
+    }
+
+    /// The settings that a tree makes, and what was wrong before and still is: a store with two faults can be mended one by
+    /// one, and no change adds a third.
+    fn compiled(
+        &self,
+        effective: &Tree,
+        seen: &[Delta],
+        generation: u64,
+    ) -> Result<(Settings, Vec<Problem>), Failed> {
+        let place = place(&self.dir);
+        let (settings, problems) = if self.problems.is_empty() {
+            match self.settings().recompile(effective, seen, &place, generation) {
+                Ok(settings) => return Ok((settings, Vec::new())),
+                Err(problems) => (None, problems),
+            }
+        } else {
+            let (settings, problems) = Settings::of_what_fits(effective, &place, generation);
+            (Some(settings), problems)
+        };
+        let is_old = |problem: &Problem| {
+            self.problems.iter().any(|known| (&known.path, known.id) == (&problem.path, problem.id))
+        };
+        let (old, added): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_old);
+        match settings {
+            Some(settings) if added.is_empty() => Ok((settings, old)),
+            _ => Err(failed(FailedKind::Refused, told(&added))),
+        }
+    }
+
+    /// What a change brings about that its differences do not show.
+    fn warnings(&self, before: &Settings, after: &Settings, deltas: &[Delta], stored: &Tree) -> Vec<String> {
+        let mut notes = Vec::new();
+        let sets_bindings =
+            |delta: &Delta| matches!(delta, Delta::Record { id: SERVER_BINDINGS, after: Some(_), .. });
+        if before.bindings != after.bindings && !deltas.iter().any(sets_bindings) {
+            let list = |bindings: &[SocketAddr]| {
+                bindings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            };
+            let (is, was) = (list(&after.bindings), list(&before.bindings));
+            notes.push(format!("It listens on {is} then, in place of {was}."));
+        }
+        if let Some(problem) = self.hidden_problems(stored).first() {
+            notes.push(format!(
+                "Without {} no service would start by what is stored: {problem}",
+                self.pinned.file
+            ));
+        }
+        notes
+    }
+
+    /// What is wrong with what is stored, and does not show because the configuration file pins something over it.
+    pub(super) fn hidden_problems(&self, stored: &Tree) -> Vec<Problem> {
+        if self.pinned.pins.is_empty() {
+            return Vec::new();
+        }
+        let is_hidden = |problem: &Problem| !self.problems.contains(problem);
+        compile::problems_of_server(stored, &place(&self.dir)).into_iter().filter(is_hidden).collect()
+    }
+
+    fn prepare(&self, settings: &Settings, live: &impl Live) -> Result<listen::Prepared, Failed> {
+        live.prepare(settings).map_err(|what| failed(FailedKind::Refused, what))
     }
 
     async fn carry_out(
@@ -141,8 +222,8 @@ impl Registry {
         change: Change,
         live: &impl Live,
     ) -> Result<ChangeReport, Failed> {
-        let Plan { act, after, effective, mut settings, mut report } = plan;
-        let prepared = live.prepare(&settings).map_err(|what| failed(FailedKind::Refused, what))?;
+        let Plan { act, after, effective, mut settings, problems, mut report } = plan;
+        let prepared = self.prepare(&settings, live)?;
         let at = change.at;
         let base = Arc::clone(&self.base);
         let committed = aside(move || {
@@ -152,6 +233,7 @@ impl Registry {
         let generation = committed.await?;
         settings.generation = generation;
         self.publish(effective, settings, prepared, live);
+        self.problems = problems;
         // A listener that is closed is gone when its task has run once more.
         tokio::task::yield_now().await;
         self.changed = Some((self.changed.map_or(at, |(first, _)| first), at));
@@ -175,39 +257,75 @@ impl Registry {
             return Ok(());
         }
         let what = format!(
-            "change {} has set this and waits to be confirmed: confirm it with `postroad meta confirm`, or wait until it \
-             is undone",
+            "generation {} has set this and waits to be confirmed: keep it with `postroad meta confirm`, or undo it with \
+             `postroad meta rollback`",
             pending.generation
         );
         Err(failed(FailedKind::Refused, what))
     }
 
+    /// The pin that would hide what a step does: one above the virtual server holds for it, whatever it has itself. Nothing is
+    /// hidden where both say the same, so a configuration file can be taken into the store, to be started without.
+    fn pin_of(&self, op: &Op) -> Option<&Pin> {
+        let server = Key::Server.path();
+        self.pinned.pins.iter().find(|pin| {
+            let id = pin.record.id;
+            let says_the_same = matches!(op, Op::Set(_, record) if record.data == pin.record.data);
+            let is_at =
+                touches(op, &pin.path, id) || (server.is_within(&pin.path) && touches(op, &server, id));
+            is_at && !says_the_same
+        })
+    }
+
     /// A pinned property is changed in its file.
     fn refuse_pinned(&self, ops: &[Op]) -> Result<(), Failed> {
-        let pinned = self.pins.iter().find(|pin| ops.iter().any(|op| touches(op, &pin.path, pin.record.id)));
-        let Some(pin) = pinned else { return Ok(()) };
+        let Some(pin) = ops.iter().find_map(|op| self.pin_of(op)) else { return Ok(()) };
         let name = catalogue::name_of(pin.record.id);
-        let what = format!(
-            "{name} of {} is pinned by {}: change it there and send the service SIGHUP, or take the line out",
-            pin.path,
-            self.place_of(pin)
-        );
+        let remedy = match self.used {
+            Used::ToServe(_) => "change it there and send the service SIGHUP, or take the line out",
+            Used::AtRest => {
+                "the service was last started with that file. Change it there, or start the service without --config, \
+                 which forgets it; `postroad meta apply` takes what the file says into the metabase before that"
+            }
+        };
+        let what = format!("{name} of {} is pinned by {}: {remedy}", pin.path, self.place_of(pin));
         Err(failed(FailedKind::Refused, what))
     }
 
     /// What is brought from elsewhere without what is pinned here, which stays as its file says.
     fn unpinned(&self, ops: &[Op], notes: &mut Vec<String>) -> Vec<Op> {
-        let mut kept = ops.to_vec();
-        for pin in &self.pins {
-            let before = kept.len();
-            kept.retain(|op| !touches(op, &pin.path, pin.record.id));
-            if kept.len() < before {
-                let name = catalogue::name_of(pin.record.id);
-                notes.push(format!("{name} of {} is pinned by {} and left.", pin.path, self.place_of(pin)));
+        let mut left = BTreeSet::new();
+        let mut kept = Vec::with_capacity(ops.len());
+        for op in ops {
+            match self.pin_of(op) {
+                Some(pin) => {
+                    let name = catalogue::name_of(pin.record.id);
+                    left.insert(format!(
+                        "{name} of {} is pinned by {} and left.",
+                        pin.path,
+                        self.place_of(pin)
+                    ));
+                }
+                None => kept.push(op.clone()),
             }
         }
+        notes.extend(left);
         kept
     }
+}
+
+/// Without its key, or the service's, the server would run by what holds without a record: open to all at port 25.
+fn refuse_headless(before: &Tree, after: &Tree) -> Result<(), Failed> {
+    for key in [Key::Service.path(), Key::Server.path()] {
+        if before.node(&key).is_some() && after.node(&key).is_none() {
+            let what = format!(
+                "{key} cannot go: without it the service would listen at port 25 of every address, as the original does \
+                 without a record. Unset single properties, or delete keys below it"
+            );
+            return Err(failed(FailedKind::Refused, what));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a step changes a record.
@@ -243,17 +361,15 @@ fn op_failed(error: OpError) -> Failed {
 }
 
 /// Keys that see another value: where an inherited record changed, all below that have none of their own. A key that sees
-/// several changes counts for each, up to the number of keys there are.
-fn reached(after: &Tree, deltas: &[Delta]) -> u64 {
+/// several changes counts for each, up to the number of keys there are; one that is gone sees nothing.
+fn reached(after: &Tree, seen: &[Delta]) -> u64 {
     let mut keys: usize = 0;
-    for delta in deltas {
-        keys += match delta {
-            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => 1,
-            Delta::Record { path, id, before, after: is } => {
-                let inherited = [before, is].into_iter().flatten().any(|record| record.has(INHERIT));
-                if inherited { after.seeing(path, *id).max(1) } else { 1 }
-            }
-        };
+    for delta in seen {
+        let Delta::Record { path, id, before, after: is } = delta else { continue };
+        if after.node(path).is_some() {
+            let inherited = [before, is].into_iter().flatten().any(|record| record.has(INHERIT));
+            keys += if inherited { after.seeing(path, *id).max(1) } else { 1 };
+        }
         if keys >= after.keys() {
             return after.keys() as u64;
         }

@@ -35,7 +35,7 @@ impl Registry {
         let inherited = resolved.depth < path.depth();
         let path = &self.effective.spelled(path);
         let from = above(path, resolved.depth);
-        let pin = self.pins.iter().find(|pin| pin.path == from && pin.record.id == record.id);
+        let pin = self.pinned.pins.iter().find(|pin| pin.path == from && pin.record.id == record.id);
         let pinned = pin.map(|pin| self.place_of(pin));
         let mut shown = values::show(record);
         // The value is shown as it can be set again, and beside it what it stands for here.

@@ -3,12 +3,13 @@
 use super::{Registry, failed};
 use postroad_control::meta::MetaStep;
 use postroad_control::{Failed, FailedKind};
-use postroad_metabase::catalogue;
+use postroad_metabase::key::KeyKind;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{INHERIT, Record, SECURE, StoredType};
 use postroad_metabase::schema::{Mark, Property};
 use postroad_metabase::tree::{Delta, Op, Tree};
 use postroad_metabase::values;
+use postroad_metabase::{catalogue, checks};
 use std::collections::BTreeSet;
 
 /// `IIS_MD_UT_SERVER`: whom a record is filed under where nothing says otherwise.
@@ -60,8 +61,34 @@ impl Registry {
                 format!("{} steps; {STEPS_MAX} at most in one change", given.len()),
             ));
         }
-        given.iter().map(|step| op(tree, step)).collect()
+        let mut ops: Vec<Op> = Vec::with_capacity(given.len());
+        for step in given {
+            let op = op(tree, step)?;
+            if let Op::Set(key, record) = &op {
+                refuse_mistyped(tree, &ops, key, record)?;
+            }
+            ops.push(op);
+        }
+        Ok(ops)
     }
+}
+
+/// A property that the schema knows does not make a key of a kind that it does not know: nothing would read it there.
+fn refuse_mistyped(tree: &Tree, before: &[Op], key: &KeyPath, record: &Record) -> Result<(), Failed> {
+    let is_known =
+        tree.node(key).is_some() || KeyKind::of(key).is_some() || catalogue::by_id(record.id).is_none();
+    if is_known || before.iter().any(|op| matches!(op, Op::Create(made) if made.is_within(key))) {
+        return Ok(());
+    }
+    let name = catalogue::name_of(record.id);
+    let hint = match tree.nearest(key) {
+        Some(near) => format!("Did you mean {near}? If not, create {key} first"),
+        None => format!("Create {key} first, if that is what you want"),
+    };
+    Err(failed(
+        FailedKind::NotFound,
+        format!("{key} does not exist, and {name} would do nothing there. {hint}"),
+    ))
 }
 
 fn op(tree: &Tree, step: &MetaStep) -> Result<Op, Failed> {
@@ -129,11 +156,14 @@ pub(super) fn is_blank(data: &postroad_metabase::record::Data) -> bool {
     }
 }
 
-/// What should be known of a change: properties that nothing reads, the reading of a value on which sources disagree.
+/// What should be known of a change: properties that nothing reads, or that have no effect at their key.
 pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
     let mut kept = BTreeSet::new();
+    let mut misplaced = Vec::new();
     for delta in deltas {
-        let Delta::Record { id, after: Some(_), .. } = delta else { continue };
+        let Delta::Record { path, id, after: Some(after), .. } = delta else { continue };
+        let finding = catalogue::by_id(*id).and_then(|property| checks::misplaced(path, property, after));
+        misplaced.extend(finding.map(|found| format!("{path}: {} {}", found.description, found.repair_text)));
         match catalogue::by_id(*id).map(|property| &property.mark) {
             Some(Mark::InForce { .. }) => {}
             Some(Mark::Kept | Mark::Refused(_)) | None => {
@@ -150,6 +180,13 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let verb = if kept.len() == 1 { "is" } else { "are" };
         notes.push(format!("{}{more} {verb} kept without effect: nothing here reads it.", names.join(", ")));
+    }
+    let more = misplaced.len().saturating_sub(NOTES_MAX);
+    notes.extend(misplaced.into_iter().take(NOTES_MAX));
+    if more > 0 {
+        notes.push(format!(
+            "{more} more have no effect where they stand; `postroad meta check` tells of each."
+        ));
     }
     notes
 }

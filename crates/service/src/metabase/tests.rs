@@ -1,10 +1,15 @@
 //! The metabase of a folder as its questions show it, at rest or with a service that is imagined.
 
-use super::{AtRest, Live, Registry, answer};
-use postroad_control::meta::{ChangeReport, How, MetaItem, MetaRequest, MetaStep, PendingRow, ValueRow};
+use super::{AtRest, Live, Registry, Used, answer};
+use crate::listen::Prepared;
+use postroad_control::meta::{
+    ChangeReport, Finding, Given, How, MetaItem, MetaRequest, MetaStep, PendingRow, Reach, ValueRow,
+};
 use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
-use std::path::PathBuf;
+use postroad_metabase::settings::Settings;
+use postroad_metabase::store::Pinned;
+use std::sync::Arc;
 use std::time::Duration;
 
 const NOW: Wall = Wall(1_795_590_028_000);
@@ -12,21 +17,20 @@ const NOW: Wall = Wall(1_795_590_028_000);
 /// A folder, opened anew for each question as a face at rest does.
 struct Folder {
     dir: tempfile::TempDir,
-    config: Option<PathBuf>,
     now: Wall,
 }
 
 impl Folder {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), config: None, now: NOW }
+        Self { dir: tempfile::tempdir().unwrap(), now: NOW }
     }
 
     fn open(&self) -> Result<Registry, Failed> {
-        Registry::open(self.dir.path(), self.config.as_ref(), self.now)
+        Registry::open(self.dir.path(), Used::AtRest, self.now)
     }
 
     fn ask(&self, request: &MetaRequest) -> Result<Vec<MetaItem>, Failed> {
-        self.ask_of(&AtRest, request)
+        self.ask_of(&AtRest(self.dir.path().into()), request)
     }
 
     fn ask_of(&self, live: &impl Live, request: &MetaRequest) -> Result<Vec<MetaItem>, Failed> {
@@ -61,6 +65,27 @@ impl Folder {
         self.value(path, property).record.map_or_else(String::new, |record| record.value.join(", "))
     }
 
+    /// Starts a service with a configuration file of that text, or without one, and ends it.
+    fn serve(&self, config: Option<&str>) -> Result<(), Failed> {
+        let file = self.dir.path().join("c.toml");
+        let config = config.map(|text| std::fs::write(&file, text).map(|()| file.clone()).unwrap());
+        Registry::open(self.dir.path(), Used::ToServe(config), self.now).map(drop)
+    }
+
+    /// As a store that was never started with them.
+    fn forget_pins(&self) {
+        self.open().unwrap().base().pin(Pinned::default()).unwrap();
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let items = self.ask(&MetaRequest::Check { path: "/".into(), online: false }).unwrap();
+        let finding = |item| match item {
+            MetaItem::Finding(finding) => *finding,
+            other => panic!("{other:?}"),
+        };
+        items.into_iter().map(finding).collect()
+    }
+
     fn log(&self, limit: usize) -> (Option<PendingRow>, Vec<u64>) {
         let (mut pending, mut generations) = (None, Vec::new());
         for item in self.ask(&MetaRequest::Log { limit, generation: None }).unwrap() {
@@ -82,6 +107,58 @@ fn set(path: &str, property: &str, value: &str) -> MetaStep {
         data_type: None,
         user_type: None,
         attributes: None,
+    }
+}
+
+fn dry() -> How {
+    How { dry_run: true, ..How::default() }
+}
+
+fn unset(path: &str, property: &str) -> MetaStep {
+    MetaStep::Unset { path: path.into(), property: property.into() }
+}
+
+fn delete(path: &str) -> MetaStep {
+    MetaStep::Delete { path: path.into() }
+}
+
+/// Refused as wanted, with these words.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, Failed>, kind: FailedKind, words: &str) {
+    let failed = result.unwrap_err();
+    assert!(failed.kind == kind && failed.what.contains(words), "{failed:?}");
+}
+
+/// Notes with these words, one each.
+#[track_caller]
+fn noted(report: &ChangeReport, words: &[&str]) {
+    assert_eq!(report.notes.len(), words.len(), "{report:?}");
+    assert!(report.notes.iter().zip(words).all(|(note, words)| note.contains(words)), "{report:?}");
+}
+
+/// A service with two sessions and five messages, on a machine where one port is taken.
+struct Imagined;
+
+impl Live for Imagined {
+    fn prepare(&self, after: &Settings) -> Result<Prepared, String> {
+        match after.bindings.iter().find(|binding| binding.port() == 2599) {
+            Some(binding) => Err(format!("{binding} cannot be bound")),
+            None => Ok(Prepared::default()),
+        }
+    }
+
+    fn publish(&self, _: Arc<Settings>, _: Prepared) {}
+
+    fn sessions(&self) -> u64 {
+        2
+    }
+
+    fn messages(&self) -> u64 {
+        5
+    }
+
+    async fn health(&self, _: Duration) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -107,4 +184,149 @@ fn the_change_that_waits_is_told_though_newer_ones_exist() {
     assert_eq!(generations, [report.generation + 1]);
     folder.ask(&MetaRequest::Confirm).unwrap();
     assert_eq!(folder.log(1).0, None);
+}
+
+#[test]
+fn the_change_that_waits_is_undone_before_its_time() {
+    let folder = Folder::new();
+    let before = folder.shown("smtpsvc/1", "HopCount");
+    let first = folder.change(vec![set("smtpsvc/1", "HopCount", "33")], waiting(600)).unwrap();
+    refused(folder.set("smtpsvc/1", "HopCount", "34"), FailedKind::Refused, "postroad meta rollback");
+    // To the generation before it, as the log has it.
+    let generation = first.generation - 1;
+    let report = reported(folder.ask(&MetaRequest::Rollback { generation, how: How::default() }).unwrap());
+    assert!(report.applied, "{report:?}");
+    assert_eq!((folder.shown("smtpsvc/1", "HopCount"), folder.log(1).0), (before.clone(), None));
+    // By itself, whatever came after it.
+    folder.change(vec![set("smtpsvc/1", "HopCount", "33")], waiting(600)).unwrap();
+    folder.set("smtpsvc/1", "MaxRecipients", "7").unwrap();
+    let looked = reported(folder.ask(&MetaRequest::Undo { how: dry() }).unwrap());
+    assert!(!looked.applied && folder.log(1).0.is_some(), "{looked:?}");
+    folder.ask(&MetaRequest::Undo { how: How::default() }).unwrap();
+    assert_eq!((folder.shown("smtpsvc/1", "HopCount"), folder.log(1).0), (before, None));
+    assert_eq!(folder.shown("smtpsvc/1", "MaxRecipients"), "7");
+    refused(folder.ask(&MetaRequest::Undo { how: How::default() }), FailedKind::NotFound, "no change waits");
+    // A generation after it keeps it, and is refused where it has set the same.
+    let second = folder.change(vec![set("smtpsvc/1", "HopCount", "35")], waiting(600)).unwrap();
+    folder.set("smtpsvc/1", "MaxRecipients", "8").unwrap();
+    let generation = second.generation;
+    folder.ask(&MetaRequest::Rollback { generation, how: How::default() }).unwrap();
+    assert_eq!(folder.log(1).0.map(|row| row.generation), Some(generation));
+}
+
+const HOST_PINNED: &str = "[\"/LM/SmtpSvc/1\"]\nSmartHost = \"[192.0.2.1]\"\nSmartHostType = 2\n";
+
+#[test]
+fn a_store_that_does_not_fit_is_looked_at_and_mended_at_rest() {
+    let folder = Folder::new();
+    folder.serve(Some(HOST_PINNED)).unwrap();
+    // The pins make it whole, and without them it would not be: that is said.
+    let report = folder.set("smtpsvc", "SmartHostType", "2").unwrap();
+    noted(&report, &["no service would start"]);
+    let findings = folder.findings();
+    assert!(findings.iter().any(|found| !found.error && found.name == "SmartHostType"), "{findings:?}");
+    refused(folder.serve(None), FailedKind::Usage, "there is no SmartHost");
+    // The refused start has changed nothing. One without the pins in the store, as after a newer program's check, opens.
+    folder.forget_pins();
+    assert!(folder.findings().iter().any(|found| found.error && found.name == "SmartHostType"));
+    // What has nothing to do with it can be changed, what makes it worse cannot.
+    noted(&folder.set("smtpsvc/1", "HopCount", "33").unwrap(), &["Still wrong, as before"]);
+    refused(folder.set("smtpsvc", "MaxSessionSize", "5"), FailedKind::Refused, "below MaxMessageSize");
+    assert!(folder.set("smtpsvc", "SmartHostType", "0").unwrap().notes.is_empty());
+    folder.serve(None).unwrap();
+}
+
+#[test]
+fn pins_are_known_at_rest() {
+    let folder = Folder::new();
+    folder.serve(Some(HOST_PINNED)).unwrap();
+    let row = folder.value("smtpsvc/1", "SmartHost").record.unwrap();
+    assert_eq!(row.value, ["[192.0.2.1]"]);
+    assert!(row.pinned.is_some_and(|place| place.ends_with("c.toml:2")));
+    let words = "c.toml:2: the service was last started with that file";
+    refused(folder.set("smtpsvc/1", "SmartHost", "[192.0.2.2]"), FailedKind::Refused, words);
+    // The file can be taken into the store, and then be left out.
+    let text = Given { name: "c.toml".into(), text: Some(HOST_PINNED.into()) };
+    let apply = MetaRequest::Apply { text, prune: false, how: How::default() };
+    assert!(reported(folder.ask(&apply).unwrap()).applied);
+    folder.serve(None).unwrap();
+    assert_eq!(folder.shown("smtpsvc/1", "SmartHost"), "[192.0.2.1]");
+    folder.set("smtpsvc/1", "SmartHost", "[192.0.2.2]").unwrap();
+}
+
+#[test]
+fn a_pin_above_the_server_refuses_what_it_would_hide() {
+    let folder = Folder::new();
+    folder.serve(Some("[\"/LM/SmtpSvc\"]\nSmtpUseTcpDns = 0\n")).unwrap();
+    refused(folder.set("smtpsvc/1", "SmtpUseTcpDns", "2"), FailedKind::Refused, "is pinned by");
+    let domain = folder.set("smtpsvc/1/domain/example.org", "SmtpUseTcpDns", "2").unwrap();
+    assert_eq!(domain.reach.keys, 1);
+}
+
+#[test]
+fn the_keys_that_make_the_server_do_not_go() {
+    let folder = Folder::new();
+    for path in ["lm", "smtpsvc", "smtpsvc/1"] {
+        refused(folder.change(vec![delete(path)], How::default()), FailedKind::Refused, "port 25");
+    }
+    let rollback = MetaRequest::Rollback { generation: 0, how: How::default() };
+    refused(folder.ask(&rollback), FailedKind::Refused, "port 25");
+    let report = folder.change(vec![unset("smtpsvc/1", "ServerBindings")], How::default()).unwrap();
+    noted(&report, &["It listens on 0.0.0.0:25 then, in place of 127.0.0.1:2525."]);
+    assert!(folder.findings().iter().any(|found| found.name == "ServerBindings"), "{:?}", folder.findings());
+}
+
+#[test]
+fn a_mistyped_key_is_not_made() {
+    let folder = Folder::new();
+    refused(folder.set("LM/SmtpSvcc", "36997", "2"), FailedKind::NotFound, "Did you mean /LM/SmtpSvc?");
+    refused(folder.set("smtpsvc/1/domian/a.b", "SmtpUseTcpDns", "2"), FailedKind::NotFound, "Create");
+    // Keys of a known kind are made, and any that is asked for by itself.
+    folder.set("smtpsvc/1/domain/a.b", "SmtpUseTcpDns", "2").unwrap();
+    let create = MetaStep::Create { path: "LM/SmtpSvcc".into() };
+    folder.change(vec![create, set("LM/SmtpSvcc", "36997", "2")], How::default()).unwrap();
+    let findings = folder.findings();
+    assert!(findings.iter().any(|found| found.path == "/LM/SmtpSvcc"), "{findings:?}");
+    folder.set("/LM/Other", "65600", "2").unwrap();
+}
+
+#[test]
+fn a_change_that_has_no_effect_where_it_is_says_so() {
+    let folder = Folder::new();
+    let report = folder.set("smtpsvc/1/domain/example.org", "MaxMessageSize", "1000").unwrap();
+    noted(&report, &["MaxMessageSize has no effect here. Put it under /LM/SmtpSvc or /LM/SmtpSvc/1."]);
+}
+
+#[test]
+fn the_reach_is_of_what_a_property_is_for() {
+    let folder = Folder::new();
+    let reach = |steps: Vec<MetaStep>| {
+        let request = MetaRequest::Change { steps, how: How::default() };
+        reported(folder.ask_of(&Imagined, &request).unwrap()).reach
+    };
+    assert_eq!(
+        reach(vec![set("smtpsvc/1", "MaxRecipients", "7")]),
+        Reach { keys: 1, sessions: 2, messages: 0 }
+    );
+    assert_eq!(
+        reach(vec![set("smtpsvc", "SmtpUseTcpDns", "2")]),
+        Reach { keys: 2, sessions: 0, messages: 5 }
+    );
+    assert_eq!(
+        reach(vec![set("smtpsvc/1", "BackupEvery", "1d")]),
+        Reach { keys: 1, sessions: 0, messages: 0 }
+    );
+    let create = MetaStep::Create { path: "smtpsvc/1/domain/a.b".into() };
+    assert_eq!(reach(vec![create]), Reach::default());
+    assert_eq!(reach(vec![delete("smtpsvc/1/domain")]), Reach::default());
+}
+
+#[test]
+fn a_dry_run_refuses_what_cannot_be_bound() {
+    let folder = Folder::new();
+    for how in [dry(), How::default()] {
+        let request =
+            MetaRequest::Change { steps: vec![set("smtpsvc/1", "ServerBindings", "127.0.0.1:2599:")], how };
+        refused(folder.ask_of(&Imagined, &request), FailedKind::Refused, "cannot be bound");
+    }
 }
