@@ -168,6 +168,7 @@ impl Settings {
             default_domain,
             relay,
             size_max,
+            session_size_max,
             recipients_max,
             connections_max,
             connection_timeout,
@@ -189,7 +190,7 @@ impl Settings {
         let sessions = relay != &self.relay
             || (size_max, recipients_max) != (&self.size_max, &self.recipients_max)
             || (connections_max, connection_timeout) != (&self.connections_max, &self.connection_timeout)
-            || hop_count != &self.hop_count;
+            || (session_size_max, hop_count) != (&self.session_size_max, &self.hop_count);
         let messages = (retry, expire) != (&self.retry, &self.expire)
             || (smart_host, remote_port) != (&self.smart_host, &self.remote_port)
             || (batch_max, out_connections_max) != (&self.batch_max, &self.out_connections_max)
