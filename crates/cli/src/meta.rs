@@ -309,7 +309,7 @@ impl Asker<'_, '_> {
             (false, _) => return Ok(DONE),
             (true, None) => self.say(Line::plain("Nothing was changed."))?,
             (true, Some(generation)) => {
-                self.say(Line::plain(format!("No change {generation} is remembered.")))?
+                self.say(Line::plain(format!("No generation {generation} is remembered.")))?
             }
         }
         Ok(if generation.is_some() { NO } else { DONE })

@@ -34,7 +34,7 @@ fn lines(status: &Status, now: Wall) -> Vec<Line> {
         lines.push(Line::plain(format!("  config       {config}; its properties are pinned")));
     }
     lines.extend(status.pins.iter().map(|pin| Line::plain(format!("    {pin}"))));
-    lines.push(Line::plain(format!("  settings     change {}", status.generation)));
+    lines.push(Line::plain(format!("  settings     generation {}", status.generation)));
     if let Some(until) = status.confirm_until {
         lines.push(Line::bad(format!(
             "    the last change undoes itself {}, unless `postroad meta confirm` keeps it",
@@ -115,7 +115,7 @@ mod tests {
             "  data         /var/lib/postroad",
             "  config       /etc/postroad.toml; its properties are pinned",
             "    /LM/SmtpSvc SmtpUseTcpDns (/etc/postroad.toml:2)",
-            "  settings     change 7",
+            "  settings     generation 7",
             "    the last change undoes itself in 18s, unless `postroad meta confirm` keeps it",
             "  store        takes writes",
             "  queue        1 message",

@@ -418,8 +418,10 @@ pub struct ChangeReport {
     pub applied: bool,
     /// The generation after it; the one that holds, where nothing was changed.
     pub generation: u64,
-    /// What differs; empty: nothing.
+    /// What differs, up to `TOLD_MAX`; empty: nothing.
     pub differences: Vec<Difference>,
+    /// How many there are.
+    pub differences_count: u64,
     /// What should be known, a sentence each.
     pub notes: Vec<String>,
     /// How far it reaches.

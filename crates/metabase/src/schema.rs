@@ -221,6 +221,16 @@ impl Property {
         }
     }
 
+    /// The same as `expectation` for those who give texts as they are, and not in TOML's quotes and brackets.
+    #[must_use]
+    pub fn takes(&self) -> String {
+        match self.data_type {
+            DataType::String | DataType::ExpandSz => format!("a text: {}", self.unit),
+            DataType::MultiSz | DataType::Binary if self.is_list() => format!("a list: {}", self.unit),
+            _ => self.expectation(),
+        }
+    }
+
     /// What may be given, as the end of a sentence: `a number from 1 to 10000`.
     #[must_use]
     pub fn expectation(&self) -> String {

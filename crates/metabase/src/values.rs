@@ -158,8 +158,12 @@ fn number(property: Option<&Property>, text: &str) -> Result<u32, Bad> {
             Bad::new(format!("{} is not a number of 32 bits", quoted(text)), remedy)
         });
     };
+    let what = match (property.data_type, property.names.is_empty() && property.bits.is_empty()) {
+        (DataType::Dword, true) => "is not a number, and it is a DWORD",
+        _ => "is not known",
+    };
     let refused =
-        || Bad::new(format!("{} is not known", quoted(text)), format!("Give {}.", property.expectation()));
+        || Bad::new(format!("{} {what}", quoted(text)), format!("Give {}.", property.expectation()));
     if property.data_type == DataType::Bool {
         return match (text.to_ascii_lowercase().as_str(), number) {
             ("true", _) | (_, Some(1)) => Ok(1),

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 /// Keys below one another, as many as a path can name.
 const DEPTH_ALL: usize = 32;
 
+/// Changes listed at once, as many as the service tells.
+const LOG_MAX: u64 = 1000;
+
 /// `meta`.
 #[derive(Debug, Subcommand)]
 pub enum Meta {
@@ -158,10 +161,10 @@ Examples:
   postroad meta log --limit 5
   postroad meta log 12")]
     Log {
-        /// Only this change, with all that differed
+        /// Only this generation, with all that differed
         generation: Option<u64>,
         /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=LOG_MAX))]
         limit: usize,
     },
     /// Make everything be as it was at a generation, or undo the change that waits to be confirmed
@@ -326,7 +329,7 @@ pub struct Changing {
     /// Why, for the log
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Only if this is still the newest change
+    /// Only if this is still the newest generation
     #[arg(long, value_name = "N")]
     pub if_generation: Option<u64>,
 }

@@ -100,7 +100,9 @@ impl Asker<'_, '_> {
             MetaItem::Confirmed(generation) => Some(generation),
             _ => None,
         })?;
-        self.show(&Confirmed { confirmed }, |_, _| vec![Line::plain(format!("Change {confirmed} stays."))])?;
+        self.show(&Confirmed { confirmed }, |_, _| {
+            vec![Line::plain(format!("Generation {confirmed} stays."))]
+        })?;
         Ok(DONE)
     }
 

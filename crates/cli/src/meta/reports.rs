@@ -13,13 +13,15 @@ use postroad_mail::time::Wall;
 pub fn change(report: &ChangeReport, now: Wall) -> Vec<Line> {
     let mut lines: Vec<Line> = report.differences.iter().flat_map(difference).collect();
     lines.extend(report.notes.iter().map(|note| Line::plain(format!("Note: {note}"))));
-    let differ = report.differences.len() as u64;
+    let differ = report.differences_count;
     let generation = report.generation;
     lines.push(Line::strong(match (report.applied, differ) {
-        (_, 0) => format!("Nothing differs; change {generation} holds."),
-        (true, _) => format!("Change {generation} is made: {}.", counted(differ, "difference")),
+        (_, 0) => format!("Nothing differs; generation {generation} holds."),
+        (true, _) => {
+            format!("The change is made, generation {generation}: {}.", counted(differ, "difference"))
+        }
         (false, _) => format!(
-            "It would make {}; nothing is changed, change {generation} holds.",
+            "It would make {}; nothing is changed, generation {generation} holds.",
             counted(differ, "difference")
         ),
     }));
@@ -147,7 +149,7 @@ pub fn backup(row: &BackupRow, what: &str) -> Vec<Line> {
     let BackupRow { name, version, size, keys, records, generation, .. } = row;
     let password = if row.password { ", under a password" } else { "" };
     let mut lines = vec![Line::strong(format!(
-        "Backup {name} version {version}{what}: {keys} keys, {records} records of change {generation}, {size} octets{password}."
+        "Backup {name} version {version}{what}: {keys} keys, {records} records of generation {generation}, {size} octets{password}."
     ))];
     if !row.fault.is_empty() {
         lines.push(Line::bad(row.fault.clone()));
@@ -198,6 +200,7 @@ pub(super) mod tests {
             applied,
             generation: 12,
             differences: vec![differs(DifferenceKind::Changed, "0", "2"); differences],
+            differences_count: differences as u64,
             notes: Vec::new(),
             reach: Reach::default(),
             confirm_until: None,
@@ -208,6 +211,7 @@ pub(super) mod tests {
     fn changes() {
         let mut report = a_change(true, 1);
         report.differences.push(differs(DifferenceKind::KeyCreated, "", ""));
+        report.differences_count += 1;
         report.notes.push("It is the original's value.".into());
         report.reach = Reach { keys: 14, sessions: 1, messages: 20 };
         report.confirm_until = Some(Wall(NOW.0 + 300_000));
@@ -216,7 +220,7 @@ pub(super) mod tests {
             "+ /LM/SmtpSvc SmtpUseTcpDns: 2",
             "+ /LM/SmtpSvc",
             "Note: It is the original's value.",
-            "Change 12 is made: 2 differences.",
+            "The change is made, generation 12: 2 differences.",
             "14 keys see another value; 1 open session takes it at the next transaction; 20 messages are in the queue.",
             "It undoes itself at 2026-11-25 07:05:28Z (in 5m), unless `postroad meta confirm` keeps it.",
         ];
@@ -224,10 +228,10 @@ pub(super) mod tests {
         let expected = [
             "- /LM/SmtpSvc SmtpUseTcpDns: 0",
             "+ /LM/SmtpSvc SmtpUseTcpDns: 2",
-            "It would make 1 difference; nothing is changed, change 12 holds.",
+            "It would make 1 difference; nothing is changed, generation 12 holds.",
         ];
         assert_eq!(texts(&change(&a_change(false, 1), NOW)), expected);
-        assert_eq!(texts(&change(&a_change(false, 0), NOW)), ["Nothing differs; change 12 holds."]);
+        assert_eq!(texts(&change(&a_change(false, 0), NOW)), ["Nothing differs; generation 12 holds."]);
     }
 
     #[test]
@@ -280,7 +284,7 @@ pub(super) mod tests {
             "9 taken, 2 kept without effect, 0 refused.",
             "- /LM/SmtpSvc SmtpUseTcpDns: 0",
             "+ /LM/SmtpSvc SmtpUseTcpDns: 2",
-            "It would make 1 difference; nothing is changed, change 12 holds.",
+            "It would make 1 difference; nothing is changed, generation 12 holds.",
             "With --apply it is taken.",
         ];
         assert_eq!(texts(&import(&report, NOW)), expected);
@@ -319,7 +323,7 @@ pub(super) mod tests {
             rolled_back: "the service did not answer.".into(),
         };
         let expected = [
-            "Backup nightly version 3: 9 keys, 31 records of change 12, 20480 octets.",
+            "Backup nightly version 3: 9 keys, 31 records of generation 12, 20480 octets.",
             "  It was read back.",
             "What was there before is in the backup nightly version 3.",
             "It was rolled back: the service did not answer.",

@@ -190,7 +190,7 @@ pub fn backups(rows: &[BackupRow], columns: Option<usize>) -> Vec<Line> {
             ]
         })
         .collect();
-    let heads = ["NAME", "VERSION", "MADE", "OCTETS", "KEYS", "RECORDS", "CHANGE", "PASSWORD", "FAULT"];
+    let heads = ["NAME", "VERSION", "MADE", "OCTETS", "KEYS", "RECORDS", "GENERATION", "PASSWORD", "FAULT"];
     Table { heads: &heads, flexible: None }.lines(&cells, columns)
 }
 
@@ -413,7 +413,7 @@ pub(super) mod tests {
     fn a_table_of_backups() {
         assert_eq!(texts(&backups(&[], None)), Vec::<&str>::new());
         let expected = [
-            "NAME     VERSION  MADE                  OCTETS  KEYS  RECORDS  CHANGE",
+            "NAME     VERSION  MADE                  OCTETS  KEYS  RECORDS  GENERATION",
             "nightly  3        2026-11-25 07:00:28Z  20480   9     31       12",
         ];
         assert_eq!(texts(&backups(&[a_backup("")], Some(80))), expected);

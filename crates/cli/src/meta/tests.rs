@@ -350,6 +350,6 @@ fn backups_and_their_passwords() {
         password: Some(Secret("open sesame".into())),
     };
     assert_eq!(asked, [expected]);
-    assert_eq!(run(&["confirm"], None, false).2, "Change 12 stays.\n");
+    assert_eq!(run(&["confirm"], None, false).2, "Generation 12 stays.\n");
     assert_eq!(run(&["confirm"], None, true).2, "{\"confirmed\":12}\n");
 }

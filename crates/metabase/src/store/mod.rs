@@ -181,10 +181,12 @@ pub enum StoreError {
     #[error("{0}")]
     WrongKey(String),
     /// A change waits already, and another one that is to be confirmed was asked for.
-    #[error("change {0} waits to be confirmed: confirm it, or wait until it is undone, then make this one")]
+    #[error(
+        "generation {0} waits to be confirmed: confirm it, or wait until it is undone, then make this one"
+    )]
     Pending(u64),
     /// History does not reach there.
-    #[error("the tree after change {generation} is not known: history reaches from {oldest} to {newest}")]
+    #[error("generation {generation} is not known: history reaches from {oldest} to {newest}")]
     Unknown {
         /// What was asked for.
         generation: u64,
@@ -350,8 +352,9 @@ impl<S: Store> Metabase<S> {
         for undone in (generation + 1..=newest).rev() {
             let past = self.store.past(undone)?.ok_or_else(|| unknown.clone())?;
             for op in steps(reversed(past.deltas)) {
-                tree.step(&op)
-                    .map_err(|error| fault::damaged(&format!("change {undone} cannot be undone: {error}")))?;
+                tree.step(&op).map_err(|error| {
+                    fault::damaged(&format!("generation {undone} cannot be undone: {error}"))
+                })?;
             }
         }
         Ok(tree)

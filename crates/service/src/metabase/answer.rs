@@ -308,7 +308,7 @@ impl Registry {
             let past = base.past(generation).map_err(store_failed)?;
             let Some(past) = past else {
                 let what =
-                    format!("no change {generation} is known: `postroad meta log` lists those that are");
+                    format!("no generation {generation} is known: `postroad meta log` lists those that are");
                 return Err(failed(FailedKind::NotFound, what));
             };
             tell(MetaItem::History(Box::new(rows::history(&past, true, until(generation)))));

@@ -9,7 +9,7 @@ use postroad_metabase::compile::{self, Problem};
 use postroad_metabase::ids::SERVER_BINDINGS;
 use postroad_metabase::key::Key;
 use postroad_metabase::path::KeyPath;
-use postroad_metabase::record::INHERIT;
+use postroad_metabase::record::{INHERIT, VOLATILE};
 use postroad_metabase::schema::Mark;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::store::{Act, Change};
@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+/// Seconds that a change may wait to be confirmed: who did not come back in a month will not.
+const CONFIRM_SECS_MAX: u64 = 30 * 86_400;
 
 /// What a change is made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,9 +99,13 @@ impl Registry {
             );
             return Err(failed(FailedKind::Refused, what));
         }
+        if how.confirm_secs.is_some_and(|secs| secs > CONFIRM_SECS_MAX) {
+            let what = format!("a change waits {} days at most to be confirmed", CONFIRM_SECS_MAX / 86_400);
+            return Err(failed(FailedKind::Usage, what));
+        }
         if how.confirm_secs.is_some() && pending.is_some() {
-            let what = "another change waits to be confirmed: `postroad meta confirm` keeps it; without, it undoes itself in \
-                        its time";
+            let what = "another change waits to be confirmed: `postroad meta confirm` keeps it, `postroad meta rollback` undoes it, \
+                        and in its time it undoes itself";
             return Err(failed(FailedKind::Refused, what.into()));
         }
         let mut notes = Vec::new();
@@ -110,13 +117,14 @@ impl Registry {
             unpinned = self.unpinned(ops, &mut notes);
             &unpinned
         };
-        let after = before.apply(ops).map_err(op_failed)?;
+        let after = before.apply(ops).map_err(|error| self.op_failed(error))?;
         refuse_headless(&before, &after)?;
         let deltas = before.diff(&after);
         if purpose == Purpose::Edit {
             refuse_promises(&deltas)?;
         }
-        let effective = compile::overlay(&after, &self.pinned.pins).map_err(op_failed)?;
+        notes.extend(self.volatile(&deltas, purpose)?);
+        let effective = compile::overlay(&after, &self.pinned.pins).map_err(|error| self.op_failed(error))?;
         let settings = self.settings();
         let seen = self.effective.diff(&effective);
         let (compiled, problems) = self.compiled(&effective, &seen, generation + 1)?;
@@ -134,7 +142,7 @@ impl Registry {
             notes.push(format!("Meant so: {}.", why.trim_end_matches('.')));
         }
         if deltas.len() > TOLD_MAX {
-            notes.push(format!("{} differences in all; the first {TOLD_MAX} are shown.", deltas.len()));
+            notes.push(format!("The first {TOLD_MAX} differences are shown."));
         }
         let touched = settings.touched_by(&compiled);
         let reach = Reach {
@@ -146,12 +154,37 @@ impl Registry {
             applied: false,
             generation,
             differences: deltas.iter().take(TOLD_MAX).map(rows::difference).collect(),
+            differences_count: deltas.len() as u64,
             notes,
             reach,
             confirm_until: how.confirm_secs.map(|secs| now + Duration::from_secs(secs)),
         };
         let act = if purpose == Purpose::Undo { Act::Undo } else { Act::Change };
         Ok(Plan { act, after, effective, settings: compiled, problems, report })
+    }
+
+    /// What is VOLATILE is in memory alone: set at rest, it would be gone when the verb ends.
+    fn volatile(&self, deltas: &[Delta], purpose: Purpose) -> Result<Option<String>, Failed> {
+        let set = deltas.iter().find_map(|delta| match delta {
+            Delta::Record { path, id, after: Some(after), .. } if after.has(VOLATILE) => Some((path, *id)),
+            _ => None,
+        });
+        let Some((path, id)) = set else { return Ok(None) };
+        let name = catalogue::name_of(id);
+        match (&self.used, purpose) {
+            (Used::AtRest, Purpose::Edit | Purpose::Declare) => {
+                let what = format!(
+                    "{name} of {path} is VOLATILE, which no disk keeps: set it while a service runs, or without that attribute"
+                );
+                Err(failed(FailedKind::Refused, what))
+            }
+            (Used::AtRest, _) => {
+                Ok(Some(format!("{name} of {path} is VOLATILE and left: no disk keeps it.")))
+            }
+            (Used::ToServe(_), _) => {
+                Ok(Some(format!("{name} of {path} is VOLATILE: it is gone when the service ends.")))
+            }
+        }
     }
 
     /// The settings that a tree makes, and what was wrong before and still is: a store with two faults can be mended one by
@@ -210,6 +243,25 @@ impl Registry {
         }
         let is_hidden = |problem: &Problem| !self.problems.contains(problem);
         compile::problems_of_server(stored, &place(&self.dir)).into_iter().filter(is_hidden).collect()
+    }
+
+    fn op_failed(&self, error: OpError) -> Failed {
+        let what = match &error {
+            OpError::NoRecord(path, id) => {
+                let name = catalogue::name_of(*id);
+                let inherits = match self.effective.resolve(path, *id) {
+                    Some(seen) => format!("what it sees is that of {}", rows::above(path, seen.depth)),
+                    None => String::from("nor does a key above it; the default holds"),
+                };
+                format!("{path} has no {name} of its own: {inherits}")
+            }
+            error => error.to_string(),
+        };
+        let kind = match error {
+            OpError::NoKey(_) | OpError::NoRecord(..) => FailedKind::NotFound,
+            OpError::Root | OpError::Full(_) => FailedKind::Refused,
+        };
+        failed(kind, what)
     }
 
     fn prepare(&self, settings: &Settings, live: &impl Live) -> Result<listen::Prepared, Failed> {
@@ -350,14 +402,6 @@ fn refuse_promises(deltas: &[Delta]) -> Result<(), Failed> {
         }
     }
     Ok(())
-}
-
-fn op_failed(error: OpError) -> Failed {
-    let kind = match error {
-        OpError::NoKey(_) | OpError::NoRecord(..) => FailedKind::NotFound,
-        OpError::Root | OpError::Full(_) => FailedKind::Refused,
-    };
-    failed(kind, error.to_string())
 }
 
 /// Keys that see another value: where an inherited record changed, all below that have none of their own. A key that sees

@@ -114,7 +114,7 @@ pub(super) fn property(property: &Property) -> PropertyRow {
         attributes: property.attributes,
         unit: property.unit.into(),
         doc: property.doc.into(),
-        expectation: property.expectation(),
+        expectation: property.takes(),
         fresh: default(property, property.fresh),
         absent: default(property, property.absent.unwrap_or(property.fresh)),
         bounds: property.bounds,

@@ -330,3 +330,50 @@ fn a_dry_run_refuses_what_cannot_be_bound() {
         refused(folder.ask_of(&Imagined, &request), FailedKind::Refused, "cannot be bound");
     }
 }
+
+#[test]
+fn what_is_refused_says_what_there_is() {
+    let folder = Folder::new();
+    let unset = |path: &str, name: &str| folder.change(vec![unset(path, name)], How::default());
+    refused(
+        unset("smtpsvc/1", "36906"),
+        FailedKind::NotFound,
+        "/LM/SmtpSvc/1 has no SmartHost of its own: nor does a key above it",
+    );
+    folder.set("smtpsvc", "SmartHost", "[192.0.2.1]").unwrap();
+    refused(unset("smtpsvc/1", "SmartHost"), FailedKind::NotFound, "what it sees is that of /LM/SmtpSvc");
+    refused(
+        folder.set("smtpsvc/1", "61537", "hello"),
+        FailedKind::Usage,
+        "is not a number, and it is a DWORD",
+    );
+    let how = How { confirm_secs: Some(200_000_000_000), ..How::default() };
+    refused(folder.change(vec![set("smtpsvc/1", "HopCount", "33")], how), FailedKind::Usage, "30 days");
+    let takes = |property| folder.value("smtpsvc/1", property).property.unwrap().expectation;
+    assert_eq!(
+        (takes("SmartHost").as_str(), takes("RelayIpList").as_str()),
+        ("a text: a host", "a list: networks")
+    );
+}
+
+#[test]
+fn what_no_disk_keeps_is_not_set_at_rest() {
+    let folder = Folder::new();
+    let step = MetaStep::Set {
+        path: "smtpsvc/1".into(),
+        property: "65600".into(),
+        value: vec!["7".into()],
+        data_type: None,
+        user_type: None,
+        attributes: Some(postroad_metabase::record::VOLATILE),
+    };
+    refused(folder.change(vec![step], How::default()), FailedKind::Refused, "no disk keeps");
+}
+
+#[test]
+fn all_differences_are_counted_though_not_all_are_told() {
+    let folder = Folder::new();
+    let key = |number: u32| MetaStep::Create { path: format!("smtpsvc/1/domain/d{number}.example") };
+    let report = folder.change((0..3000).map(key).collect(), How::default()).unwrap();
+    assert_eq!((report.differences.len(), report.differences_count), (postroad_control::TOLD_MAX, 3001));
+}

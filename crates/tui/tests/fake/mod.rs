@@ -166,6 +166,7 @@ impl Fake {
         Ok(ChangeReport {
             applied,
             generation: self.past.len() as u64,
+            differences_count: differences.len() as u64,
             differences,
             notes: vec!["A note of the service.".into()],
             reach: Reach { keys: 3, sessions: 2, messages: 1 },
