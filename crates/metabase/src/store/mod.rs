@@ -329,8 +329,14 @@ impl<S: Store> Metabase<S> {
     /// `Act::Undo`.
     #[must_use]
     pub fn undone(&self) -> Option<Tree> {
+        self.undone_in(&self.tree)
+    }
+
+    /// The same of a tree that is not committed yet.
+    #[must_use]
+    pub fn undone_in(&self, tree: &Tree) -> Option<Tree> {
         let (_, deltas) = self.pending.as_ref()?;
-        let mut tree = self.tree.clone();
+        let mut tree = tree.clone();
         for op in steps(reversed(deltas.clone())) {
             // What a later change has taken away already need not go again.
             let _ = tree.step(&op);

@@ -128,6 +128,9 @@ impl Registry {
         let settings = self.settings();
         let seen = self.effective.diff(&effective);
         let (compiled, problems) = self.compiled(&effective, &seen, generation + 1)?;
+        if purpose != Purpose::Undo {
+            self.refuse_to_bar_the_undo(&after)?;
+        }
         notes.extend(steps::notes(&deltas));
         notes.extend(self.warnings(&settings, &compiled, &deltas, &after));
         notes.extend(problems.iter().map(|problem| format!("Still wrong, as before: {problem}")));
@@ -205,14 +208,15 @@ impl Registry {
             let (settings, problems) = Settings::of_what_fits(effective, &place, generation);
             (Some(settings), problems)
         };
-        let is_old = |problem: &Problem| {
-            self.problems.iter().any(|known| (&known.path, known.id) == (&problem.path, problem.id))
-        };
-        let (old, added): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_old);
+        let (old, added): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| self.is_known(problem));
         match settings {
             Some(settings) if added.is_empty() => Ok((settings, old)),
             _ => Err(failed(FailedKind::Refused, told(&added))),
         }
+    }
+
+    fn is_known(&self, problem: &Problem) -> bool {
+        self.problems.iter().any(|known| (&known.path, known.id) == (&problem.path, problem.id))
     }
 
     /// What a change brings about that its differences do not show.
@@ -314,6 +318,26 @@ impl Registry {
             pending.generation
         );
         Err(failed(FailedKind::Refused, what))
+    }
+
+    /// What waits to be confirmed undoes itself when nobody may be there to help, so a change must not stand in its way.
+    fn refuse_to_bar_the_undo(&self, after: &Tree) -> Result<(), Failed> {
+        let base = self.base();
+        let (Some(pending), Some(undone)) = (base.pending(), base.undone_in(after)) else { return Ok(()) };
+        let generation = pending.generation;
+        let barred = |why: &dyn std::fmt::Display| {
+            let what = format!(
+                "generation {generation} waits to be confirmed, and after this it could not be undone ({why}). Keep it with \
+                 `postroad meta confirm`, or undo it with `postroad meta rollback`, before"
+            );
+            failed(FailedKind::Refused, what)
+        };
+        let effective = compile::overlay(&undone, &self.pinned.pins).map_err(|error| barred(&error))?;
+        let (_, problems) = Settings::of_what_fits(&effective, &place(&self.dir), generation);
+        match problems.iter().find(|problem| !self.is_known(problem)) {
+            Some(problem) => Err(barred(problem)),
+            None => Ok(()),
+        }
     }
 
     /// The pin that would hide what a step does: one above the virtual server holds for it, whatever it has itself. Nothing is

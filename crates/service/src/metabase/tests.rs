@@ -377,3 +377,14 @@ fn all_differences_are_counted_though_not_all_are_told() {
     let report = folder.change((0..3000).map(key).collect(), How::default()).unwrap();
     assert_eq!((report.differences.len(), report.differences_count), (postroad_control::TOLD_MAX, 3001));
 }
+
+#[test]
+fn no_change_bars_the_undo_of_the_one_that_waits() {
+    let folder = Folder::new();
+    folder.change(vec![set("smtpsvc/1", "SmartHost", "[192.0.2.1]")], waiting(600)).unwrap();
+    // Without the host it would make no settings.
+    let barred = folder.set("smtpsvc/1", "SmartHostType", "2");
+    refused(barred, FailedKind::Refused, "after this it could not be undone");
+    folder.ask(&MetaRequest::Confirm).unwrap();
+    folder.set("smtpsvc/1", "SmartHostType", "2").unwrap();
+}
