@@ -14,16 +14,16 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph};
 
-/// Lines of the explanation with its border, and the height from which there is room for it.
-const EXPLANATION: u16 = 5;
-const EXPLANATION_AT: u16 = 16;
+/// The height from which there is room for so many lines of explanation, with their border.
+const EXPLANATION: [(u16, u16); 2] = [(32, 8), (16, 5)];
 /// Columns from which both panes have room at once.
 const WIDE: u16 = 100;
 
 /// Draws the editor.
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let area = frame.area();
-    let explanation = if area.height >= EXPLANATION_AT { EXPLANATION } else { 0 };
+    let room = EXPLANATION.iter().find(|(height, _)| area.height >= *height);
+    let explanation = room.map_or(0, |(_, lines)| *lines);
     let rows = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(0),

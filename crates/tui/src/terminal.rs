@@ -1,7 +1,7 @@
 //! The loop: draws, waits for a key, asks what the state wants to know.
 
 use crate::state::{Effect, Event, Options, State};
-use crossterm::event;
+use crossterm::event::{self, KeyCode, KeyEvent, KeyModifiers};
 use postroad_control::Failed;
 use postroad_control::meta::{MetaItem, MetaRequest};
 use std::collections::VecDeque;
@@ -74,11 +74,22 @@ fn edit(
             metabase.let_go();
         }
         effects = match event::read()? {
-            event::Event::Key(key) if key.is_press() || key.is_repeat() => state.handle(Event::Key(key)),
+            event::Event::Key(key) if key.is_press() || key.is_repeat() => pressed(&mut state, key),
             event::Event::Resize(width, height) => state.handle(Event::Resize(width, height)),
             _ => Vec::new(),
         };
     }
+}
+
+/// Takes a key. To a terminal, a letter right after Esc is that letter with Alt; nothing here is done with Alt.
+fn pressed(state: &mut State, mut key: KeyEvent) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        key.modifiers.remove(KeyModifiers::ALT);
+        effects = state.handle(Event::Key(KeyCode::Esc.into()));
+    }
+    effects.extend(state.handle(Event::Key(key)));
+    effects
 }
 
 /// Asks everything that the state wants to know, and what it wants to know after that. Before a question that may take long
