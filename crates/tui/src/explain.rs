@@ -30,14 +30,9 @@ pub(crate) fn waiting(request: &MetaRequest) -> Option<&'static str> {
             "Restoring, and waiting for each binding to greet; up to 20 seconds..."
         }
         MetaRequest::DeleteBackup { .. } => "Deleting the backup...",
-        MetaRequest::Tree { .. }
-        | MetaRequest::Enum { .. }
-        | MetaRequest::Get { .. }
-        | MetaRequest::Schema
-        | MetaRequest::Apply { .. }
-        | MetaRequest::Export { .. }
-        | MetaRequest::Import { .. }
-        | MetaRequest::Confirm => return None,
+        MetaRequest::Undo { .. } => "Undoing it...",
+        // Answered at once, or not asked here.
+        _ => return None,
     })
 }
 

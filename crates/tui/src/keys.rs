@@ -11,7 +11,7 @@ use crate::review::Subject;
 use crate::state::{Pane, Purpose, State};
 use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{MetaRequest, MetaStep};
+use postroad_control::meta::{How, MetaRequest, MetaStep};
 
 /// Past changes that are listed.
 pub(crate) const HISTORY_MAX: usize = 500;
@@ -62,6 +62,13 @@ impl State {
             KeyCode::Char('r') | KeyCode::F(5) => self.refresh(),
             KeyCode::Char('K') if self.unconfirmed.is_some() && self.may_change() => {
                 self.ask(Purpose::Confirmed, MetaRequest::Confirm);
+            }
+            KeyCode::Char('Z') if self.may_change() => {
+                let Some((generation, _)) = self.unconfirmed else { return };
+                let question = format!("Undo change {generation}, which waits to be confirmed, at once?");
+                let how = How { author: crate::review::author(&self.options), ..How::default() };
+                let then = Then::Ask(Purpose::Commit, MetaRequest::Undo { how });
+                self.layers.push(Layer::Confirm(Confirm { question, then }));
             }
             _ => {}
         }

@@ -16,6 +16,11 @@ use ratatui::text::Line;
 /// Minutes that a change may wait to be confirmed: a day.
 const MINUTES_MAX: u64 = 24 * 60;
 
+/// Who makes a change, as the log has it.
+pub(crate) fn author(options: &Options) -> String {
+    format!("{} (metaedit)", options.author)
+}
+
 /// What is reviewed.
 pub(crate) enum Subject {
     /// The changes that wait here.
@@ -92,7 +97,7 @@ impl Review {
             Stage::Asked | Stage::Refused { .. } => None,
         };
         let how = How {
-            author: format!("{} (metaedit)", options.author),
+            author: author(options),
             reason: self.reason.text().trim().to_owned(),
             dry_run,
             mean_it: self.mean_it,

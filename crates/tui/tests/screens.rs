@@ -80,6 +80,15 @@ fn a_change_that_waits_to_be_confirmed_is_told_whatever_comes_after_it() {
 }
 
 #[test]
+fn a_change_that_waits_to_be_confirmed_is_undone_at_once() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).type_in("c");
+    desk.presses(&[Tab, Tab]).type_in("5").presses(&[Enter, Enter]);
+    desk.type_in("Z").shows(&["Undo change 2"]).type_in("y").shows(&["Committed", "-> relay.example.org"]);
+    desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo change");
+}
+
+#[test]
 fn another_one_that_answers_is_told() {
     let mut desk = Desk::new();
     desk.shows(&["MetaEdit  service 4711"]);

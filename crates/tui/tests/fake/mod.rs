@@ -302,6 +302,12 @@ impl Fake {
                 row.confirm_until = None;
                 tell(MetaItem::Confirmed(row.generation));
             }
+            MetaRequest::Undo { how } => {
+                let at = self.past.iter().position(|(row, _)| row.confirm_until.is_some()).unwrap();
+                self.past[at].0.confirm_until = None;
+                let after = self.past[at - 1].1.clone();
+                tell(MetaItem::Change(Box::new(self.change(after, how, false)?)));
+            }
             MetaRequest::Check { .. } => {
                 self.findings.iter().for_each(|found| tell(MetaItem::Finding(Box::new(found.clone()))));
             }
