@@ -243,3 +243,36 @@ fn on_a_store_at_rest() {
     assert_eq!(elsewhere.status, 2, "{elsewhere:?}");
     assert!(elsewhere.stderr.contains("needs a terminal"), "{elsewhere:?}");
 }
+
+/// A backup's password is asked for without being shown, twice where a typo would make the backup useless.
+#[test]
+fn a_password_is_asked_for_at_the_terminal() {
+    let postroad = Postroad::start(&Config::default());
+    let data = postroad.data();
+    let (program, data) = (program().display().to_string(), data.display().to_string());
+    let meta = |verb: &str| format!("{program} --data {data} meta {verb} --password; echo \"=$?\"");
+    let line = format!(
+        "{}; {}; {}; cat",
+        meta("BACKUP moving"),
+        meta("backup moving"),
+        meta("backups verify moving")
+    );
+    let terminal = Terminal::open(postroad.dir(), (80, 24), &["sh", "-c", &line]);
+    let answer = |prompts: usize, password: &str| {
+        wait::until("a prompt", || terminal.screen().matches("Password").count() == prompts);
+        terminal.text(password);
+        terminal.press(&["Enter"]);
+    };
+    answer(1, "geheim");
+    answer(2, "gehein");
+    terminal.shows(&["the passwords differ", "=2"]);
+    answer(3, "geheim");
+    answer(4, "geheim");
+    terminal.shows(&["Backup moving version 0", "under a password", "=0"]);
+    answer(5, "geheim");
+    let screen = terminal.shows(&["is whole"]);
+    assert!(!screen.contains("gehei"), "{screen}");
+    let without = postroad.verb(&["meta", "backup", "moving", "--password"]);
+    assert_eq!(without.status, 2, "{without:?}");
+    assert!(without.stderr.contains("no password can be asked for"), "{without:?}");
+}

@@ -25,4 +25,4 @@ mod tree_pane;
 
 pub use draw::draw;
 pub use state::{Effect, Event, Options, Purpose, State};
-pub use terminal::{Metabase, run, settle};
+pub use terminal::{Metabase, password, run, settle};

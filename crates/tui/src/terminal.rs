@@ -1,11 +1,12 @@
 //! The loop: draws, waits for a key, asks what the state wants to know.
 
+use crate::field::Field;
 use crate::state::{Effect, Event, Options, State};
 use crossterm::event::{self, KeyCode, KeyEvent, KeyModifiers};
 use postroad_control::Failed;
 use postroad_control::meta::{MetaItem, MetaRequest};
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Whom the editor asks.
@@ -77,6 +78,39 @@ fn edit(
             event::Event::Key(key) if key.is_press() || key.is_repeat() => pressed(&mut state, key),
             event::Event::Resize(width, height) => state.handle(Event::Resize(width, height)),
             _ => Vec::new(),
+        };
+    }
+}
+
+/// Asks for a password on this terminal, without showing it. None: it was given up, with Esc or Ctrl-C.
+///
+/// # Errors
+/// What the terminal does not do; there is none.
+pub fn password(prompt: &str) -> io::Result<Option<String>> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "there is no terminal"));
+    }
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{prompt}")?;
+    stderr.flush()?;
+    crossterm::terminal::enable_raw_mode()?;
+    let typed = typed();
+    let restored = crossterm::terminal::disable_raw_mode();
+    writeln!(stderr)?;
+    restored.and(typed)
+}
+
+/// What is typed until Enter.
+fn typed() -> io::Result<Option<String>> {
+    let mut field = Field::default();
+    loop {
+        let event::Event::Key(key) = event::read()? else { continue };
+        let is_control_c = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+        match key.code {
+            KeyCode::Enter => return Ok(Some(field.text())),
+            KeyCode::Esc => return Ok(None),
+            _ if is_control_c => return Ok(None),
+            _ => field.key(key),
         };
     }
 }
