@@ -3,8 +3,8 @@
 use crate::args::{LogForm, Serve};
 use crate::ending::{TRY_LATER, Trouble, USAGE};
 use postroad_control::answer::{Done, Explanation, Status};
-use postroad_control::meta::MetaRequest;
-use postroad_control::{Item, Request};
+use postroad_control::meta::{MetaItem, MetaRequest};
+use postroad_control::{Failed, Item, Request};
 use postroad_dns::answer::{Answer, Question};
 use postroad_dns::policy::Policy;
 use postroad_dns::settings::Timeouts;
@@ -42,11 +42,27 @@ pub fn edit(data: &Path, read_only: bool) -> Result<u8, Trouble> {
         read_only,
         connected: data.display().to_string(),
     };
-    let mut ask =
-        |request: &Request, each: &mut dyn FnMut(Item)| postroad_service::ask::ask(data, request, each);
+    let mut session = Session(postroad_service::ask::Session::new(data));
     // What is not there is said on a line, not on a screen.
-    ask(&Request::Meta(MetaRequest::Tree { path: String::from("/"), depth: 0 }), &mut |_| {})?;
-    postroad_tui::run(&mut ask, &options).map_err(|error| no_terminal(&error.to_string()))
+    session.0.ask(&MetaRequest::Tree { path: String::from("/"), depth: 0 }, &mut |_| {})?;
+    postroad_tui::run(&mut session, &options).map_err(|error| no_terminal(&error.to_string()))
+}
+
+/// Whom the editor asks.
+struct Session(postroad_service::ask::Session);
+
+impl postroad_tui::Metabase for Session {
+    fn ask(&mut self, request: &MetaRequest, each: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.0.ask(request, each)
+    }
+
+    fn service(&self) -> Option<u32> {
+        self.0.service()
+    }
+
+    fn let_go(&mut self) {
+        self.0.let_go();
+    }
 }
 
 /// Asks the service, or the store where none runs, and hands each part of the answer to `each`.

@@ -26,7 +26,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(meta::forms::as_typed(std::env::args_os()));
     let mut screen = Screen::standard(cli.json);
     let ended = run(cli, &mut screen);
     // What was answered comes before what is said of it.

@@ -5,7 +5,7 @@
 pub mod args;
 mod change;
 mod files;
-mod forms;
+pub mod forms;
 mod reports;
 mod rows;
 #[cfg(test)]
@@ -16,7 +16,8 @@ use crate::glue;
 use crate::screen::{Line, Screen};
 use args::{Backups, Check, Enum, Get, Kept, Meta};
 use files::Draft;
-use postroad_control::meta::{Finding, Form, MetaItem, MetaRequest, PropertyRow, RecordRow};
+use forms::At;
+use postroad_control::meta::{Finding, Form, KeyRow, MetaItem, MetaRequest, PropertyRow, RecordRow};
 use postroad_control::{Item, Request};
 use postroad_mail::time::Wall;
 use serde::Serialize;
@@ -69,6 +70,14 @@ struct Asker<'a, 's> {
     screen: &'a mut Screen<'s>,
 }
 
+/// Something that was found, for programs: an object that says what it is.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Found<'f> {
+    Key(&'f KeyRow),
+    Record(&'f RecordRow),
+}
+
 /// The answer to an export, for programs.
 #[derive(Serialize)]
 struct Exported {
@@ -90,7 +99,7 @@ impl Asker<'_, '_> {
             Meta::Backups { verb: None | Some(Backups::List) } => self.backups(),
             Meta::Backups { verb: Some(Backups::Verify { which, password }) } => {
                 let Kept { name, version } = which;
-                let password = files::password(password.password_file)?;
+                let password = password.of_kept()?;
                 self.backup(MetaRequest::Verify { name, version, password }, " is whole")
             }
             Meta::Backups { verb: Some(Backups::Delete { which: Kept { name, version } }) } => {
@@ -111,7 +120,7 @@ impl Asker<'_, '_> {
             Meta::Rollback { generation: None, how } => self.changed(MetaRequest::Undo { how: how.how() }),
             Meta::Confirm => self.confirm(),
             Meta::Backup(backup) => {
-                let password = files::password(backup.password.password_file)?;
+                let password = backup.password.of_new()?;
                 let (name, version, overwrite) = (backup.name, backup.version, backup.overwrite);
                 self.backup(
                     MetaRequest::Backup { name, version, overwrite, password },
@@ -218,7 +227,16 @@ impl Asker<'_, '_> {
         Ok(DONE)
     }
 
+    /// As adsutil has it, a text such as `smtpsvc/SmtpUseTcpDns` finds the property below the key.
     fn find(&mut self, path: String, text: String) -> Result<u8, Trouble> {
+        let (path, text) = match forms::split(&text) {
+            Some(At { path: below, property })
+                if path == "/" && forms::is_known(&self.schema()?, &property) =>
+            {
+                (below, property)
+            }
+            _ => (path, text),
+        };
         match self.records(MetaRequest::Find { path, text })? {
             0 => {
                 self.say(Line::plain("Nothing matches."))?;
@@ -233,11 +251,14 @@ impl Asker<'_, '_> {
         let mut held: Vec<RecordRow> = Vec::new();
         let mut count = 0;
         let screen = &mut *self.screen;
+        // Only what is found is of two kinds.
+        let is_mixed = matches!(request, MetaRequest::Find { .. });
         (self.ask)(request, &mut |item| {
             count += 1;
             match item {
+                MetaItem::Record(row) if screen.json && is_mixed => screen.object(&Found::Record(&row))?,
+                MetaItem::Key(row) if screen.json => screen.object(&Found::Key(&row))?,
                 MetaItem::Record(row) if screen.json => screen.object(&row)?,
-                MetaItem::Key(row) if screen.json => screen.object(&row)?,
                 MetaItem::Record(row) => {
                     if held.first().is_some_and(|first| first.path != row.path) {
                         flush(&mut held, screen)?;

@@ -6,8 +6,10 @@ use crate::data::{self, DataDir, DataError};
 use crate::live::reachable;
 use crate::metabase::{self, AtRest, Registry, Used};
 use crate::store;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use postroad_control::answer::{Done, EventRow};
-use postroad_control::meta::MetaRequest;
+use postroad_control::meta::{MetaItem, MetaRequest};
 use postroad_control::{ANSWER_LINE_MAX, Failed, FailedKind, Item, Line, Request, SOCKET, Which};
 use postroad_engine::queue::{
     AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection,
@@ -40,6 +42,98 @@ pub fn ask(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Result
         Ok(stream) => ask_service(stream, request, each),
         Err(_) => ask_store(data, request, each),
     }
+}
+
+/// Questions about the metabase by somebody who asks many, one after the other. A store at rest stays open from one to the next,
+/// under its lock, until it is let go.
+pub struct Session {
+    data: PathBuf,
+    /// The process that answered last, where that was a service.
+    service: Option<u32>,
+    rest: Option<Rest>,
+}
+
+impl Session {
+    /// A session that has asked nothing.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self { data: data.to_owned(), service: None, rest: None }
+    }
+
+    /// Asks as `ask` does.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn ask(&mut self, request: &MetaRequest, each: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        let mut tell = |item| {
+            if let Item::Meta(item) = item {
+                each(item);
+            }
+        };
+        // No service starts while the lock is held.
+        if self.rest.is_none() {
+            if let Ok(stream) = connect(&self.data) {
+                self.service =
+                    getsockopt(&stream, PeerCredentials).ok().map(|peer| peer.pid().unsigned_abs());
+                return ask_service(stream, &Request::Meta(request.clone()), &mut tell);
+            }
+            let rest = Rest::open(open(&self.data, request.changes())?)?;
+            (self.service, self.rest) = (None, Some(rest));
+        }
+        let Some(rest) = &mut self.rest else { return Ok(()) };
+        let answered = rest.ask(request, &mut tell);
+        if answered.as_ref().is_err_and(|failed| failed.kind == FailedKind::Temporary) {
+            // What is in doubt is read again from the disk.
+            self.rest = None;
+        }
+        answered
+    }
+
+    /// The process id of the service that answered last; none: the store itself was asked.
+    #[must_use]
+    pub fn service(&self) -> Option<u32> {
+        self.service
+    }
+
+    /// Lets a store at rest go, so that a service can start on it.
+    pub fn let_go(&mut self) {
+        self.rest = None;
+    }
+}
+
+/// The metabase of a folder where no service runs.
+struct Rest {
+    // Dropped in this order: the lock comes last.
+    registry: Registry,
+    at_rest: AtRest,
+    runtime: tokio::runtime::Runtime,
+    _dir: DataDir,
+}
+
+impl Rest {
+    fn open(dir: DataDir) -> Result<Self, Failed> {
+        if !dir.is_ours() {
+            return Err(unavailable(format!(
+                "{} holds no metabase, and files of something else: name a folder with --data that is a service's, or empty",
+                dir.path.display()
+            )));
+        }
+        let registry = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?;
+        let at_rest = AtRest(dir.path.clone());
+        Ok(Self { registry, at_rest, runtime: runtime()?, _dir: dir })
+    }
+
+    fn ask(&mut self, request: &MetaRequest, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
+        let now = Clock::start().now().wall;
+        let answered = metabase::answer(&mut self.registry, request, now, &self.at_rest, each);
+        tokio::task::LocalSet::new().block_on(&self.runtime, answered)?;
+        self.runtime.block_on(self.registry.write_history_if_changed()).map_err(unavailable)
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| unavailable(error.to_string()))
 }
 
 /// Where the running service of a data folder accepts SMTP, if there is one.
@@ -126,11 +220,10 @@ fn store_failed(error: &StoreError) -> Failed {
     Failed { kind: FailedKind::Temporary, what: error.to_string() }
 }
 
-fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
-    // The first change makes the folder, as a first start does. A look at one that is not there is a mistyped name.
-    let makes = matches!(request, Request::Meta(request) if request.changes()) && !data.exists();
-    let dir = if makes { DataDir::create(data) } else { DataDir::open(data) };
-    let dir = dir.map_err(|error| match error {
+/// Takes the lock of a data folder where no service runs; `makes`: the folder is made if it is not there.
+fn open(data: &Path, makes: bool) -> Result<DataDir, Failed> {
+    let dir = if makes && !data.exists() { DataDir::create(data) } else { DataDir::open(data) };
+    dir.map_err(|error| match error {
         DataError::InUse(path) => Failed {
             kind: FailedKind::Temporary,
             what: format!("a service is starting or ending on {}: try again in a moment", path.display()),
@@ -138,17 +231,20 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
         error => unavailable(format!(
             "{error}. Start a service with `postroad serve`, or name its folder with --data"
         )),
-    })?;
+    })
+}
+
+fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
+    // The first change makes the folder, as a first start does. A look at one that is not there is a mistyped name.
+    let dir = open(data, matches!(request, Request::Meta(request) if request.changes()))?;
     if let Request::Events { limit, number } = request {
         return events(&dir.path, *limit, *number, each);
     }
     if *request == Request::Status {
         return Err(unavailable(format!("no service runs on {}", dir.path.display())));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| unavailable(error.to_string()))?;
     if let Request::Meta(request) = request {
-        return ask_metabase(&dir, request, &runtime, each);
+        return Rest::open(dir)?.ask(request, each);
     }
     let spool = dir.path.join(data::SPOOL);
     if !spool.exists() {
@@ -167,29 +263,8 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
             each(Item::Done(offline.admin(AdminRequest::Delete(selection(which)))?));
             Ok(())
         }
-        request => runtime.block_on(answer(&offline, request, each)),
+        request => runtime()?.block_on(answer(&offline, request, each)),
     }
-}
-
-/// A question about the metabase of a folder where no service runs.
-fn ask_metabase(
-    dir: &DataDir,
-    request: &MetaRequest,
-    runtime: &tokio::runtime::Runtime,
-    each: &mut dyn FnMut(Item),
-) -> Result<(), Failed> {
-    if !dir.is_ours() {
-        return Err(unavailable(format!(
-            "{} holds no metabase, and files of something else: name a folder with --data that is a service's, or empty",
-            dir.path.display()
-        )));
-    }
-    let now = Clock::start().now().wall;
-    let mut registry = Registry::open(&dir.path, Used::AtRest, now)?;
-    let at_rest = AtRest(dir.path.clone());
-    let answered = metabase::answer(&mut registry, request, now, &at_rest, each);
-    tokio::task::LocalSet::new().block_on(runtime, answered)?;
-    runtime.block_on(registry.write_history_if_changed()).map_err(unavailable)
 }
 
 /// Answers a question that changes nothing.

@@ -1,19 +1,25 @@
 //! What an answer changes.
 
-use crate::dialog::{Layer, Say};
+use crate::dialog::{Confirm, Layer, Say, Then};
 use crate::explain;
 use crate::find::Found;
 use crate::pending;
-use crate::state::{Purpose, State};
+use crate::state::{Effect, Purpose, State};
 use crate::tree_pane::ROOT;
-use postroad_control::meta::{BackupRow, ChangeReport, HistoryRow, MetaItem, MetaRequest, RestoreReport};
-use postroad_control::{Failed, FailedKind};
+use postroad_control::meta::{
+    BackupRow, ChangeReport, Difference, DifferenceKind, HistoryRow, MetaItem, MetaRequest, MetaStep,
+    RestoreReport,
+};
+use postroad_control::{Failed, FailedKind, TOLD_MAX};
 
 impl State {
-    /// Takes the answer to a question.
-    pub(crate) fn take(&mut self, purpose: Purpose, answer: Result<Vec<MetaItem>, Failed>) {
+    /// Takes the answer to a question, of which `cut` parts are not here.
+    pub(crate) fn take(&mut self, purpose: Purpose, answer: Result<Vec<MetaItem>, Failed>, cut: usize) {
+        if cut > 0 {
+            self.message = format!("{cut} more are there and not shown: they are too many for a screen.");
+        }
         match answer {
-            Ok(items) => self.take_items(purpose, items),
+            Ok(items) => self.take_items(purpose, items, cut),
             Err(failed) => self.take_failed(&purpose, &failed),
         }
     }
@@ -39,13 +45,17 @@ impl State {
             }
             // A store without a history has no newest change.
             Purpose::Newest if failed.kind == FailedKind::NotFound => {}
+            Purpose::Try(steps) => self.take_untaken(steps, failed),
             Purpose::DryRun | Purpose::Commit => {
                 let review = self.layers.iter_mut().rev().find_map(Layer::as_review);
-                match review {
-                    Some(review) => review.failed(failed.clone()),
-                    None => self.say_failed(failed),
+                let Some(review) = review else { return self.say_failed(failed) };
+                review.failed(failed.clone());
+                if *purpose == Purpose::DryRun && failed.kind == FailedKind::Refused {
+                    let request = review.if_meant(&self.pending, &self.options);
+                    self.effects.extend(request.map(|request| Effect { purpose: Purpose::IfMeant, request }));
                 }
             }
+            Purpose::IfMeant => {}
             Purpose::Records(path) => {
                 self.records.take(path, Vec::new());
                 self.say_failed(failed);
@@ -58,13 +68,29 @@ impl State {
             | Purpose::History
             | Purpose::OneChange
             | Purpose::Backups
+            | Purpose::Checked
             | Purpose::Backup(_) => {
                 self.say_failed(failed);
             }
         }
     }
 
-    fn take_items(&mut self, purpose: Purpose, items: Vec<MetaItem>) {
+    /// Steps that the service would not take as they are. What is malformed cannot wait; for the rest the time may come.
+    fn take_untaken(&mut self, steps: &[MetaStep], failed: &Failed) {
+        if failed.kind == FailedKind::Refused {
+            let what = failed.what.trim_end_matches('.');
+            let question =
+                format!("{what}.\nKeep it pending all the same, as when a later change makes it possible?");
+            self.layers.push(Layer::Confirm(Confirm { question, then: Then::Wait(steps.to_vec()) }));
+            return;
+        }
+        match self.layers.last_mut() {
+            Some(layer) if layer.makes_steps() => layer.untaken(&failed.what),
+            _ => self.say_failed(failed),
+        }
+    }
+
+    fn take_items(&mut self, purpose: Purpose, items: Vec<MetaItem>, cut: usize) {
         match purpose {
             Purpose::Schema => {
                 self.schema = all(items, |item| match item {
@@ -87,15 +113,39 @@ impl State {
                 self.records.take(&path, rows);
             }
             Purpose::Newest => {
-                let newest = histories(items).into_iter().next();
-                self.generation = newest.as_ref().map(|row| row.generation);
-                self.confirm_until = newest.and_then(|row| row.confirm_until);
+                let waits = items.iter().find_map(|item| match item {
+                    MetaItem::Pending(row) => Some((row.generation, row.until)),
+                    _ => None,
+                });
+                self.unconfirmed = waits;
+                self.generation = histories(items).first().map(|row| row.generation);
             }
-            Purpose::Found(text) => self.layers.push(Layer::Found(Found::new(text, items))),
+            Purpose::Try(steps) => {
+                let is_there = change(items).is_some_and(|(report, _)| makes_nothing(&steps, &report));
+                match self.layers.last_mut() {
+                    Some(layer) if is_there => layer.untaken("There is such a key already."),
+                    _ => self.wait(steps),
+                }
+            }
+            Purpose::Checked => {
+                let found = all(items, |item| match item {
+                    MetaItem::Finding(finding) => Some(*finding),
+                    _ => None,
+                });
+                if let Some(shown) = self.layers.iter_mut().rev().find_map(Layer::as_check) {
+                    shown.take(found);
+                }
+            }
+            Purpose::Found(text) => self.layers.push(Layer::Found(Found::new(text, items, cut))),
             Purpose::DryRun => self.take_review(items),
+            Purpose::IfMeant => {
+                if let Some(review) = self.layers.iter_mut().rev().find_map(Layer::as_review) {
+                    review.can_be_meant();
+                }
+            }
             Purpose::Commit => self.take_commit(items),
             Purpose::Confirmed => {
-                self.confirm_until = None;
+                self.unconfirmed = None;
                 self.message = "The change stays.".into();
                 self.refresh();
             }
@@ -117,7 +167,14 @@ impl State {
                 }
             }
             Purpose::Backup(done) => {
-                let lines = backups(items).iter().flat_map(|row| explain::backup(row, done)).collect();
+                let mut lines = Vec::new();
+                for row in backups(items) {
+                    let is_verified = row.verified && row.fault.is_empty();
+                    if is_verified {
+                        self.verified.add(&row);
+                    }
+                    lines.extend(explain::backup(&row, done, is_verified));
+                }
                 self.ask(Purpose::Backups, MetaRequest::Backups);
                 self.say("Backup", lines);
             }
@@ -159,6 +216,15 @@ impl State {
             );
         }
     }
+}
+
+/// Whether the steps were to make a key, and the key is there.
+fn makes_nothing(steps: &[MetaStep], report: &ChangeReport) -> bool {
+    let [MetaStep::Create { path }] = steps else { return false };
+    let makes = |difference: &Difference| {
+        difference.kind == DifferenceKind::KeyCreated && pending::is_same(&difference.path, path)
+    };
+    report.differences.len() < TOLD_MAX && !report.differences.iter().any(makes)
 }
 
 fn all<T>(items: Vec<MetaItem>, of: impl FnMut(MetaItem) -> Option<T>) -> Vec<T> {

@@ -1,6 +1,6 @@
 //! The backups: listed, made, verified, restored, deleted.
 
-use crate::dialog::{Confirm, Form, FormFor, Layer, PASSWORD, Then, View};
+use crate::dialog::{Confirm, Form, FormFor, Layer, PASSWORD, PASSWORD_AGAIN, Then, Trouble, View};
 use crate::field::Field;
 use crate::list;
 use crate::review::Subject;
@@ -8,8 +8,33 @@ use crate::state::{Purpose, State};
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::{BackupRow, MetaRequest, Secret, VersionWanted};
+use postroad_mail::time::Wall;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
+
+/// Backups that were read back in this session. The list of backups knows their checksums alone.
+#[derive(Default)]
+pub(crate) struct Verified(Vec<(String, u32, Wall, u64)>);
+
+/// Columns of a backup's name in the list; it may have 100.
+const NAME_WIDTH_MAX: usize = 24;
+/// Backups whose reading back is remembered: as many as there can be files.
+const VERIFIED_MAX: usize = 10_000;
+
+impl Verified {
+    pub(crate) fn add(&mut self, row: &BackupRow) {
+        if !self.has(row) && self.0.len() < VERIFIED_MAX {
+            self.0.push((row.name.clone(), row.version, row.at, row.size));
+        }
+    }
+
+    /// Whether just this one was read back, and not another one that has its name.
+    pub(crate) fn has(&self, row: &BackupRow) -> bool {
+        self.0.iter().any(|(name, version, at, size)| {
+            (name, version, at, size) == (&row.name, &row.version, &row.at, &row.size)
+        })
+    }
+}
 
 /// The backups.
 #[derive(Default)]
@@ -30,10 +55,20 @@ impl Backups {
             (KeyCode::Esc | KeyCode::Char('q'), _) => return Vec::new(),
             (KeyCode::F(5), _) => state.ask(Purpose::Backups, MetaRequest::Backups),
             (KeyCode::Char('m'), _) if state.may_change() => {
-                let fields = vec![("Name", Field::default()), (PASSWORD, Field::default())];
+                let fields = vec![
+                    ("Name", Field::default()),
+                    (PASSWORD, Field::default()),
+                    (PASSWORD_AGAIN, Field::default()),
+                    ("Version: next, highest, or 0 to 9999", Field::new("next")),
+                    ("Replace one that has this name and version: yes, no", Field::new("no")),
+                ];
                 let form =
                     Form::new("New backup (a password makes it portable)", fields, FormFor::MakeBackup);
                 return vec![Layer::Backups(self), Layer::Form(form)];
+            }
+            (KeyCode::Enter, Some(row)) => {
+                let title = format!("Backup {} {}", row.name, row.version);
+                state.say(&title, crate::explain::backup(row, "", state.verified.has(row)));
             }
             (KeyCode::Char('v'), Some(row)) if row.password => {
                 let form = password_form(row, FormFor::Verify(row.clone()));
@@ -67,21 +102,28 @@ impl Backups {
         vec![Layer::Backups(self)]
     }
 
-    pub(crate) fn view(&self, columns: usize) -> View {
+    pub(crate) fn view(&self, state: &State, columns: usize) -> View {
+        let widest = self.rows.iter().map(|row| text::width(&row.name)).max().unwrap_or(0);
+        let widest = widest.clamp(4, NAME_WIDTH_MAX);
         let line = |(index, row): (usize, &BackupRow)| {
             let sign = if index == self.at { '>' } else { ' ' };
+            // What cannot be read does not say when it was made.
+            let made = if row.at == Wall(0) { text::column("", 17) } else { crate::explain::minute(row.at) };
             let shown = format!(
-                "{sign} {} {:>4} {} {:>8} {}",
-                text::column(&row.name, 18),
+                "{sign} {} {:>4} {} {:>7} {}",
+                text::column_middle(&row.name, widest),
                 row.version,
-                crate::explain::minute(row.at),
+                made,
                 row.size,
-                crate::explain::backup_state(row),
+                crate::explain::backup_state(row, state.verified.has(row)),
             );
             let line = Line::from(text::shorten(&shown, columns));
             if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
         };
-        let mut lines = vec![Line::from("  Name                Ver Made                 Octets State")];
+        let mut lines = vec![Line::from(format!(
+            "  {}  Ver Made                Octets State",
+            text::column("Name", widest)
+        ))];
         lines.extend(self.rows.iter().enumerate().map(line));
         if self.rows.is_empty() {
             lines.push(Line::from("  There are no backups: m makes one."));
@@ -90,7 +132,7 @@ impl Backups {
             title: "Backups".into(),
             lines,
             focus: self.at + 1,
-            hints: "m makes, v verifies, r restores, d deletes, ? help, Esc closes".into(),
+            hints: "m makes, v verifies, r restores, d deletes, Enter says more, ? help, Esc".into(),
             is_full: true,
         }
     }
@@ -105,15 +147,42 @@ fn secret(password: &str) -> Option<Secret> {
     if password.is_empty() { None } else { Some(Secret(password.into())) }
 }
 
-/// Makes a backup, one version above the highest of its name.
-pub(crate) fn make(name: String, password: String, state: &mut State) {
-    let request = MetaRequest::Backup {
-        name,
-        version: VersionWanted::Next,
-        overwrite: false,
-        password: secret(&password),
+/// The highest version of a backup.
+const VERSION_MAX: u32 = 9999;
+
+/// Makes a backup as the form of `m` has it: name, password twice, version, whether to replace.
+pub(crate) fn make(fields: &[String], state: &mut State) -> Result<(), Trouble> {
+    let [name, password, again, version, replace] = fields else { return Ok(()) };
+    let trouble = |field, what: String| Err(Trouble { field, what });
+    if name.trim().is_empty() {
+        return trouble(0, "Type a name: up to 100 letters and digits.".into());
+    }
+    if password != again {
+        let what = if again.is_empty() { "Type the password again." } else { "The passwords differ." };
+        return trouble(2, what.into());
+    }
+    let version = match version.trim().to_ascii_lowercase().as_str() {
+        "next" | "" => VersionWanted::Next,
+        "highest" => VersionWanted::Highest,
+        number => match number.parse() {
+            Ok(number) if number <= VERSION_MAX => VersionWanted::This(number),
+            _ => {
+                return trouble(
+                    3,
+                    format!("The version is next, highest, or a number from 0 to {VERSION_MAX}."),
+                );
+            }
+        },
     };
+    let overwrite = match replace.trim().to_ascii_lowercase().as_str() {
+        "yes" | "y" => true,
+        "no" | "n" | "" => false,
+        _ => return trouble(4, "Type yes or no.".into()),
+    };
+    let request =
+        MetaRequest::Backup { name: name.trim().into(), version, overwrite, password: secret(password) };
     state.ask(Purpose::Backup("made"), request);
+    Ok(())
 }
 
 /// Reads a backup back.

@@ -4,7 +4,7 @@ use crate::explain;
 use crate::field::Field;
 use crate::list;
 use crate::pending::{self, Waits};
-use crate::record_pane;
+use crate::record_pane::Widths;
 use crate::state::{Pane, State};
 use crate::text;
 use crate::tree_pane::TreeLine;
@@ -14,16 +14,16 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph};
 
-/// Lines of the explanation with its border, and the height from which there is room for it.
-const EXPLANATION: u16 = 5;
-const EXPLANATION_AT: u16 = 16;
+/// The height from which there is room for so many lines of explanation, with their border.
+const EXPLANATION: [(u16, u16); 2] = [(32, 8), (16, 5)];
 /// Columns from which both panes have room at once.
 const WIDE: u16 = 100;
 
 /// Draws the editor.
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let area = frame.area();
-    let explanation = if area.height >= EXPLANATION_AT { EXPLANATION } else { 0 };
+    let room = EXPLANATION.iter().find(|(height, _)| area.height >= *height);
+    let explanation = room.map_or(0, |(_, lines)| *lines);
     let rows = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(0),
@@ -32,10 +32,9 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     ]);
     let [title, main, below, hints] = area.layout(&rows);
     draw_title(state, frame, title);
-    // A pane that has the keys gets the room that the other one can do without.
+    // The records, which are wider, get the room that the keys can do without.
     let percent = match (area.width >= WIDE, state.pane) {
-        (true, _) => 28,
-        (false, Pane::Tree) => 34,
+        (true, _) | (false, Pane::Tree) => 28,
         (false, Pane::Records) => 18,
     };
     let columns = Layout::horizontal([Constraint::Percentage(percent), Constraint::Min(0)]);
@@ -55,6 +54,11 @@ fn bold_if(has_focus: bool) -> Style {
 
 fn draw_title(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let mut title = String::from(" MetaEdit");
+    match state.service {
+        Some(Some(pid)) => title.push_str(&format!("  service {pid}")),
+        Some(None) => title.push_str("  at rest"),
+        None => {}
+    }
     if let Some(generation) = state.generation {
         title.push_str(&format!("  generation {generation}"));
     }
@@ -64,13 +68,13 @@ fn draw_title(state: &State, frame: &mut Frame<'_>, area: Rect) {
     if state.options.read_only {
         title.push_str("  read only");
     }
-    if let Some(until) = state.confirm_until {
-        title.push_str(&format!("  undoes itself at {}: K keeps it", explain::minute(until)));
+    if let Some((generation, _)) = state.unconfirmed {
+        title.push_str(&format!("  K keeps {generation}"));
     }
-    if state.waiting > 0 {
-        title.push_str("  asking...");
-    }
-    title.push_str(&format!("  {}", state.options.connected));
+    title.push_str("  ");
+    // The end of a path says more than its beginning.
+    let room = usize::from(area.width).saturating_sub(text::width(&title));
+    title.push_str(&text::shorten_left(&state.options.connected, room));
     let title = text::column(&title, usize::from(area.width));
     frame.render_widget(Line::from(title).style(Style::new().add_modifier(Modifier::REVERSED)), area);
 }
@@ -98,7 +102,7 @@ fn draw_tree(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let first = list::first(at, lines.len(), height);
     let is_filtered = !state.tree.filter.is_empty();
     let drawn = lines.iter().enumerate().skip(first).take(height).map(|(index, line)| {
-        let shown = Line::from(text::column(&tree_text(line, is_filtered), columns));
+        let shown = Line::from(text::column_middle(&tree_text(line, is_filtered), columns));
         chosen_if(index == at, has_focus, shown)
     });
     frame.render_widget(Paragraph::new(drawn.collect::<Vec<_>>()), inner);
@@ -109,8 +113,8 @@ const INDENTED_MAX: usize = 16;
 
 fn tree_text(line: &TreeLine, is_filtered: bool) -> String {
     let sign = if line.waits == Waits::Not { ' ' } else { '*' };
-    let gone = if line.waits == Waits::Gone { " (to be deleted)" } else { "" };
-    let fresh = if line.is_new { " (not committed)" } else { "" };
+    let gone = if line.waits == Waits::Gone { " (goes)" } else { "" };
+    let fresh = if line.is_new { " (new)" } else { "" };
     if is_filtered {
         return format!("{sign}{} {}{gone}{fresh}", line.sign, line.path);
     }
@@ -136,9 +140,10 @@ fn draw_records(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let at = state.records.at(&lines);
     let (height, columns) = (usize::from(inner.height).saturating_sub(1), usize::from(inner.width));
     let first = list::first(at, lines.len(), height);
-    let heads = Line::from(text::column(&record_pane::heads(columns), columns)).patch_style(Modifier::BOLD);
+    let widths = Widths::of(&lines, columns);
+    let heads = Line::from(text::column(&widths.heads(), columns)).patch_style(Modifier::BOLD);
     let rows = lines.iter().enumerate().skip(first).take(height).map(|(index, shown)| {
-        let line = Line::from(text::column(&record_pane::line(shown, columns), columns));
+        let line = Line::from(text::column(&widths.line(shown), columns));
         let line = if shown.row.inherited { line.patch_style(Modifier::DIM) } else { line };
         chosen_if(index == at, has_focus, line)
     });
@@ -157,35 +162,43 @@ fn draw_explanation(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let lines = state.records.lines(&state.pending, &state.schema);
     let Some(shown) = lines.get(state.records.at(&lines)) else { return };
     let (height, columns) = (usize::from(inner.height), usize::from(inner.width));
-    let mut drawn: Vec<String> = Vec::new();
-    for (index, paragraph) in explain::record(shown, state).iter().enumerate() {
-        match index {
-            0 => drawn.push(text::shorten(paragraph, columns)),
-            _ => drawn.extend(text::wrap(paragraph, columns)),
-        }
-    }
-    if drawn.len() > height
-        && let Some(last) = drawn.get_mut(height.saturating_sub(1))
-    {
-        *last = text::shorten(&format!("{last} …"), columns);
-    }
-    drawn.truncate(height);
-    let drawn: Vec<Line<'static>> = drawn.into_iter().map(Line::from).collect();
+    let explained = explain::record(shown, state);
+    let first = explained.first().map(|line| text::shorten(line, columns));
+    let rest = explained.get(1..).unwrap_or_default().join("\n");
+    let rest = text::beginning(&rest, columns, height.saturating_sub(1));
+    let drawn: Vec<Line<'static>> = first.into_iter().chain(rest).map(Line::from).collect();
     frame.render_widget(Paragraph::new(drawn), inner);
 }
 
 fn draw_hints(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    if let Some(asking) = state.asking {
+        return draw_asking(asking, frame, area);
+    }
+    let waits;
     let hints = match (state.message.is_empty(), state.is_filtering, state.pane) {
         (false, _, _) => state.message.as_str(),
         (true, true, _) => "Type to filter, Enter keeps the filter, Esc shows all",
+        _ if let Some((generation, until)) = state.unconfirmed => {
+            waits = format!(
+                "Change {generation} undoes itself at {}: K keeps it, Z undoes it.  ? help",
+                explain::minute(until)
+            );
+            waits.as_str()
+        }
         (true, false, Pane::Tree) => {
-            "? help  n new  d delete  u undo  c commit  f find  / filter  b backups  g log"
+            "? help  n new  d delete  u undo  c commit  f find  v check  b backups  g log"
         }
         (true, false, Pane::Records) => {
-            "? help  Enter edit  n new  d delete  u undo  c commit  f find  / filter  g log"
+            "? help  Enter edit  n new  d delete  i more  u undo  c commit  f find  v check"
         }
     };
     frame.render_widget(Line::from(text::shorten(hints, usize::from(area.width))), area);
+}
+
+/// What is waited for.
+fn draw_asking(asking: &str, frame: &mut Frame<'_>, area: Rect) {
+    let line = Line::from(text::column(&format!(" {asking}"), usize::from(area.width)));
+    frame.render_widget(line.patch_style(Modifier::REVERSED), area);
 }
 
 /// Draws what is above the main screen: the uppermost over all, what it lies on where it leaves room.
@@ -207,6 +220,10 @@ fn draw_layers(state: &State, frame: &mut Frame<'_>, area: Rect) {
         let first = list::first(view.focus, view.lines.len(), height);
         let lines: Vec<Line<'static>> = view.lines.into_iter().skip(first).take(height).collect();
         frame.render_widget(Paragraph::new(lines), body.intersection(inner));
+        if let Some(asking) = state.asking {
+            draw_asking(asking, frame, hints);
+            continue;
+        }
         let shown = if state.message.is_empty() { &view.hints } else { &state.message };
         let shown = Line::from(text::shorten(&format!(" {shown}"), usize::from(hints.width)));
         frame.render_widget(shown.patch_style(Modifier::BOLD), hints);

@@ -4,9 +4,37 @@ use crate::pending::{Shown, Waits};
 use crate::record_pane;
 use crate::state::State;
 use postroad_control::meta::{
-    BackupRow, ChangeReport, Difference, DifferenceKind, HistoryRow, MetaStep, PropertyRow, RestoreReport,
+    BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, MetaRequest, MetaStep,
+    PropertyRow, RestoreReport,
 };
 use postroad_mail::time::Wall;
+
+/// What is waited for, where a question may take longer than a blink.
+pub(crate) fn waiting(request: &MetaRequest) -> Option<&'static str> {
+    Some(match request {
+        MetaRequest::Find { .. } => "Looking for it...",
+        MetaRequest::Change { how, .. } | MetaRequest::Rollback { how, .. } if how.dry_run => {
+            "Asking what it would do..."
+        }
+        MetaRequest::Change { .. } | MetaRequest::Rollback { .. } => "Committing...",
+        MetaRequest::Check { online: true, .. } => {
+            "Checking, and looking up the hosts; that may take a minute..."
+        }
+        MetaRequest::Check { .. } => "Checking...",
+        MetaRequest::Log { .. } => "Reading the log...",
+        MetaRequest::Backup { .. } => "Making the backup and reading it back...",
+        MetaRequest::Backups => "Reading the backups...",
+        MetaRequest::Verify { .. } => "Reading the backup...",
+        MetaRequest::Restore { how, .. } if how.dry_run => "Verifying the backup and comparing...",
+        MetaRequest::Restore { .. } => {
+            "Restoring, and waiting for each binding to greet; up to 20 seconds..."
+        }
+        MetaRequest::DeleteBackup { .. } => "Deleting the backup...",
+        MetaRequest::Undo { .. } => "Undoing it...",
+        // Answered at once, or not asked here.
+        _ => return None,
+    })
+}
 
 /// A time to the minute.
 pub(crate) fn minute(at: Wall) -> String {
@@ -126,24 +154,36 @@ pub(crate) fn history(row: &HistoryRow) -> Vec<String> {
     lines
 }
 
-/// How a backup is.
-pub(crate) fn backup_state(row: &BackupRow) -> String {
-    let password = if row.password { "password, " } else { "" };
-    let state = match (row.fault.is_empty(), row.verified) {
-        (false, _) => format!("FAULT: {}", row.fault),
+/// How a backup is. `is_verified`: it was read back in this session.
+pub(crate) fn backup_state(row: &BackupRow, is_verified: bool) -> String {
+    let password = if row.password && row.fault.is_empty() { "password, " } else { "" };
+    let state = match (row.fault.is_empty(), is_verified || row.verified) {
+        // The list names the file already.
+        (false, _) => format!("FAULT: {}", without_path(&row.fault)),
         (true, true) => "verified".into(),
-        (true, false) => "not verified".into(),
+        (true, false) => "checksum right".into(),
     };
     format!("{password}{state}")
 }
 
-/// A backup of which something was done.
-pub(crate) fn backup(row: &BackupRow, done: &str) -> Vec<String> {
-    let mut lines = vec![if row.fault.is_empty() {
-        format!("The backup {} {} is {done}.", row.name, row.version)
-    } else {
-        format!("The backup {} {} is not whole: {}", row.name, row.version, row.fault)
-    }];
+/// A text without the path that it begins with.
+fn without_path(text: &str) -> &str {
+    match text.split_once(' ') {
+        Some((path, rest)) if path.starts_with('/') => rest,
+        _ => text,
+    }
+}
+
+/// A backup, and what was done with it, if anything was.
+pub(crate) fn backup(row: &BackupRow, done: &str, is_verified: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !done.is_empty() {
+        lines.push(format!("The backup {} {} is {done}.", row.name, row.version));
+    }
+    if !row.fault.is_empty() {
+        lines.push(format!("It is not whole: {}.", row.fault.trim_end_matches('.')));
+        return lines;
+    }
     lines.push(format!(
         "{} key(s), {} record(s), generation {}, {} octets, made {}; {}.",
         row.keys,
@@ -151,7 +191,21 @@ pub(crate) fn backup(row: &BackupRow, done: &str) -> Vec<String> {
         row.generation,
         row.size,
         minute(row.at),
-        backup_state(row)
+        backup_state(row, is_verified)
     ));
+    lines
+}
+
+/// Something that is wrong, in full.
+pub(crate) fn finding(finding: &Finding) -> Vec<String> {
+    let kind = if finding.error { "Error" } else { "Warning" };
+    let id = finding.id.map(|id| format!(" {id} {}", finding.name)).unwrap_or_default();
+    let mut lines = vec![format!("{kind} at {}{id}:", finding.path), finding.description.clone()];
+    if finding.repair.is_empty() {
+        lines.push("There is no repair that fits all: it is for you to decide.".into());
+    } else {
+        lines.push(format!("Repair: {}", finding.repair_text));
+        lines.extend(finding.repair.iter().map(|repair| format!("  {}", step(repair))));
+    }
     lines
 }

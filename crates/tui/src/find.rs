@@ -22,11 +22,13 @@ struct Place {
 pub(crate) struct Found {
     text: String,
     places: Vec<Place>,
+    /// What was found beyond these.
+    cut: usize,
     at: usize,
 }
 
 impl Found {
-    pub(crate) fn new(text: String, items: Vec<MetaItem>) -> Self {
+    pub(crate) fn new(text: String, items: Vec<MetaItem>, cut: usize) -> Self {
         let places = items.into_iter().filter_map(|item| match item {
             MetaItem::Key(row) => {
                 Some(Place { shown: format!("{} (key)", row.path), path: row.path, id: None })
@@ -39,7 +41,7 @@ impl Found {
             }
             _ => None,
         });
-        Self { text, places: places.collect(), at: 0 }
+        Self { text, places: places.collect(), cut, at: 0 }
     }
 
     pub(crate) fn key(mut self, key: KeyEvent, state: &mut State) -> Vec<Layer> {
@@ -65,8 +67,9 @@ impl Found {
             let line = Line::from(text::shorten(&format!("{sign} {}", place.shown), columns));
             if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
         };
+        let cut = if self.cut > 0 { format!(" and {} more, not shown,", self.cut) } else { String::new() };
         View {
-            title: format!("Found {} for {}", self.places.len(), self.text),
+            title: format!("Found {}{cut} for {}", self.places.len(), self.text),
             lines: self.places.iter().enumerate().map(line).collect(),
             focus: self.at,
             hints: "Enter goes there, Esc closes".into(),

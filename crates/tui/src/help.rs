@@ -11,11 +11,13 @@ const MAIN: &[&str] = &[
     "Enter           edits the record; opens or closes the key",
     "n               makes a key or a record",
     "d               deletes the key or the record",
-    "u               undoes the last pending change",
+    "i               says all that is known of the record",
+    "u, U            undoes the last pending change; that of what is chosen",
     "c               reviews and commits the pending changes",
-    "K               keeps a change that waits to be confirmed",
+    "K, Z            keeps, or undoes at once, the change that waits to be confirmed",
     "/               filters the pane; Esc shows all again",
     "f               finds by id, name or value",
+    "v               checks what is wrong, and repairs it",
     "b               backups",
     "g               the log of changes, and rollback",
     "r, F5           refreshes",
@@ -29,35 +31,48 @@ const MAIN: &[&str] = &[
 ];
 
 const RECORD: &[&str] = &[
-    "Tab and Shift-Tab go through the parts; Enter is OK; Esc leaves without a change.",
+    "Tab and Shift-Tab go through the parts; Enter is OK; F3 says what the property is for; Esc leaves without a change.",
     "Id: type a number, or a part of a name and choose one with Up and Down.",
     "Attributes and bits: Space sets and clears the one under the cursor.",
     "Numbers: decimal, 0x hex or -1; F2 shows the other base.",
     "Lists: a adds a line, Enter edits it, d deletes it; Tab leaves the list.",
-    "Ctrl-U empties a line. The service says at the review whether the value is possible.",
+    "Ctrl-U empties a line. OK asks the service whether the value is possible.",
 ];
 
 const REVIEW: &[&str] = &[
     "This is what the change would do. Signs: + comes, - goes, ~ changes.",
     "Enter commits it in one transaction. Tab goes to the reason, and to the minutes after which the change \
      undoes itself unless it is confirmed with K.",
-    "m asks again for what is refused because it is dangerous, as an open relay.",
+    "m, where it is offered, does what is refused because it is dangerous, as an open relay.",
     "x drops all pending changes. Esc goes back and keeps them.",
 ];
 
 const BACKUPS: &[&str] = &[
-    "m makes a backup, one version above the highest of its name. With a password it can be restored on another machine.",
-    "v reads a backup back and compares it.",
+    "m makes a backup: of version next, one above the highest of its name, or the highest, or a number. One that is there is replaced only after a yes. With a password it can be restored on another machine.",
+    "v reads a backup back and compares it. The list itself says whether the checksum is right.",
+    "Enter shows all of what is known of a backup.",
     "r shows what a restore would change, and restores after a yes. What is there is backed up first.",
     "d deletes a backup.",
 ];
 
 const HISTORY: &[&str] = &[
-    "Enter shows all differences of a change.",
+    "Enter shows all differences of a change. The one with * waits to be confirmed.",
     "r makes the tree be as it was after that change, after a review.",
 ];
 
-const OTHER: &[&str] = &["Enter is yes or goes on, Esc closes, arrows move."];
+const CHECK: &[&str] = &[
+    "What is wrong with the tree, errors and warnings; r stands where a repair is known.",
+    "Enter shows all of a finding and the steps of its repair; g goes there.",
+    "r keeps the repair with the pending changes: c, on the main screen, reviews and commits them.",
+    "o also looks up the hosts that values name; F5 checks again.",
+];
+
+const CONFIRM: &[&str] = &["y is yes; n and Esc are no."];
+
+const FORM: &[&str] =
+    &["Enter is OK, from any line; Tab and Shift-Tab go to the others; Ctrl-U empties a line; Esc closes."];
+
+const OTHER: &[&str] = &["Enter takes what is chosen, Esc closes, arrows move."];
 
 /// The help of what is uppermost.
 pub(crate) fn of(layer: Option<&Layer>) -> Say {
@@ -67,7 +82,10 @@ pub(crate) fn of(layer: Option<&Layer>) -> Say {
         Some(Layer::Review(_)) => REVIEW,
         Some(Layer::Backups(_)) => BACKUPS,
         Some(Layer::History(_)) => HISTORY,
-        Some(Layer::Say(_) | Layer::Confirm(_) | Layer::Menu(_) | Layer::Form(_) | Layer::Found(_)) => OTHER,
+        Some(Layer::Check(_)) => CHECK,
+        Some(Layer::Confirm(_)) => CONFIRM,
+        Some(Layer::Form(_)) => FORM,
+        Some(Layer::Say(_) | Layer::Menu(_) | Layer::Found(_)) => OTHER,
     };
     Say::help(lines.iter().map(|line| (*line).to_owned()).collect())
 }

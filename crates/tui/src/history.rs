@@ -56,14 +56,16 @@ impl History {
     pub(crate) fn view(&self, columns: usize) -> View {
         let line = |(index, row): (usize, &HistoryRow)| {
             let sign = if index == self.at { '>' } else { ' ' };
-            let waits = if row.confirm_until.is_some() { " (waits to be confirmed)" } else { "" };
+            let sign = if row.confirm_until.is_some() { format!("{sign}*") } else { format!("{sign} ") };
+            // Without a reason, what it changed says more than nothing.
+            let first = row.differences.first().filter(|_| row.reason.is_empty());
+            let why = first.map_or_else(|| row.reason.clone(), crate::explain::difference);
             let shown = format!(
-                "{sign} {:>6} {} {} {} diff.  {}{waits}",
+                "{sign}{:>6} {} {} {:>3} diff.  {why}",
                 row.generation,
                 crate::explain::minute(row.at),
-                text::column(&row.author, 20),
+                text::column(&row.author, 15),
                 row.differences_count,
-                row.reason,
             );
             let line = Line::from(text::shorten(&shown, columns));
             if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
@@ -76,7 +78,7 @@ impl History {
             title: "Changes, newest first".into(),
             lines,
             focus: self.at,
-            hints: "Enter shows the differences, r rolls back to it, F5 refreshes, ? help, Esc closes".into(),
+            hints: "Enter shows the differences, r rolls back to it, F5 refreshes, ? help, Esc".into(),
             is_full: true,
         }
     }

@@ -1,6 +1,7 @@
 //! The keys of the main screen.
 
 use crate::backups::Backups;
+use crate::check::Check;
 use crate::dialog::{Confirm, Form, FormFor, Layer, Menu, RecordDialog, Then};
 use crate::field::Field;
 use crate::history::History;
@@ -10,7 +11,7 @@ use crate::review::Subject;
 use crate::state::{Pane, Purpose, State};
 use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{MetaRequest, MetaStep};
+use postroad_control::meta::{How, MetaRequest, MetaStep};
 
 /// Past changes that are listed.
 pub(crate) const HISTORY_MAX: usize = 500;
@@ -37,6 +38,12 @@ impl State {
             KeyCode::Char('n') if self.may_change() => self.layers.push(Layer::Menu(Menu { at: 0 })),
             KeyCode::Char('d') | KeyCode::Delete if self.may_change() => self.delete(),
             KeyCode::Char('u') => self.undo(),
+            KeyCode::Char('U') => self.undo_here(),
+            KeyCode::Char('i') => self.explain(),
+            KeyCode::Char('v') => {
+                let check = Check::ask(false, self);
+                self.layers.push(Layer::Check(check));
+            }
             KeyCode::Char('c') if self.may_change() => {
                 if self.pending.is_empty() {
                     self.message = "Nothing is pending.".into();
@@ -53,8 +60,15 @@ impl State {
                 self.layers.push(Layer::History(History::default()));
             }
             KeyCode::Char('r') | KeyCode::F(5) => self.refresh(),
-            KeyCode::Char('K') if self.confirm_until.is_some() && self.may_change() => {
+            KeyCode::Char('K') if self.unconfirmed.is_some() && self.may_change() => {
                 self.ask(Purpose::Confirmed, MetaRequest::Confirm);
+            }
+            KeyCode::Char('Z') if self.may_change() => {
+                let Some((generation, _)) = self.unconfirmed else { return };
+                let question = format!("Undo change {generation}, which waits to be confirmed, at once?");
+                let how = How { author: crate::review::author(&self.options), ..How::default() };
+                let then = Then::Ask(Purpose::Commit, MetaRequest::Undo { how });
+                self.layers.push(Layer::Confirm(Confirm { question, then }));
             }
             _ => {}
         }
@@ -138,7 +152,9 @@ impl State {
             KeyCode::Enter | KeyCode::Char('l') => {
                 let Some(shown) = lines.get(at) else { return true };
                 if shown.waits == Waits::Gone {
-                    self.message = "It is to be deleted: u undoes that.".into();
+                    self.message = "It is to be deleted: U undoes that.".into();
+                } else if shown.row.pinned.is_some() {
+                    self.explain();
                 } else if self.may_change() {
                     let dialog =
                         RecordDialog::edit(&shown.row, &self.tree.chosen, self.property(shown.row.id));
@@ -172,14 +188,50 @@ impl State {
                 (question, MetaStep::Unset { path, property: row.id.to_string() })
             }
         };
-        self.layers.push(Layer::Confirm(Confirm { question, then: Then::Wait(step) }));
+        self.layers.push(Layer::Confirm(Confirm { question, then: Then::Propose(step) }));
     }
 
+    /// Says all that is known of the chosen record.
+    fn explain(&mut self) {
+        let lines = self.records.lines(&self.pending, &self.schema);
+        if let Some(shown) = lines.get(self.records.at(&lines)) {
+            let title = format!("{} {} at {}", shown.row.id, shown.row.name, self.records.path);
+            let said = crate::explain::record(shown, self);
+            self.say(&title, said);
+        }
+    }
+
+    /// Undoes the last change that waits.
     fn undo(&mut self) {
-        let Some(step) = self.pending.pop() else {
-            self.message = "Nothing is pending.".into();
-            return;
+        match self.pending.len().checked_sub(1) {
+            Some(last) => self.undo_at(last),
+            None => self.message = "Nothing is pending.".into(),
+        }
+    }
+
+    /// Undoes the last change that waits of the chosen record, or of the chosen key itself.
+    fn undo_here(&mut self) {
+        let path = self.tree.chosen.clone();
+        let lines = self.records.lines(&self.pending, &self.schema);
+        let record = lines.get(self.records.at(&lines)).map(|shown| shown.row.id.to_string());
+        let is_here = |step: &MetaStep| match (step, self.pane) {
+            (MetaStep::Create { path: of } | MetaStep::Delete { path: of }, Pane::Tree) => {
+                pending::is_same(of, &path)
+            }
+            (
+                MetaStep::Set { path: of, property, .. } | MetaStep::Unset { path: of, property },
+                Pane::Records,
+            ) => pending::is_same(of, &path) && Some(property) == record.as_ref(),
+            _ => false,
         };
+        match self.pending.iter().rposition(is_here) {
+            Some(at) => self.undo_at(at),
+            None => self.message = "Nothing of what is chosen is pending: u undoes the last change.".into(),
+        }
+    }
+
+    fn undo_at(&mut self, at: usize) {
+        let step = self.pending.remove(at);
         self.message = format!("Undone: {}.", crate::explain::step(&step));
         let is_gone = !self.tree.is_known(&self.tree.chosen);
         if is_gone && matches!(step, MetaStep::Create { .. }) {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod backups;
+mod check;
 mod dialog;
 mod draw;
 mod explain;
@@ -24,4 +25,4 @@ mod tree_pane;
 
 pub use draw::draw;
 pub use state::{Effect, Event, Options, Purpose, State};
-pub use terminal::{Ask, run, settle};
+pub use terminal::{Metabase, password, run, settle};

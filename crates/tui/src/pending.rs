@@ -62,6 +62,11 @@ pub(crate) fn parent(path: &str) -> Option<&str> {
     }
 }
 
+/// The keys above a key, the nearest first.
+pub(crate) fn above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(parent(path), |path| parent(path))
+}
+
 /// The key that a step changes.
 pub(crate) fn path_of(step: &MetaStep) -> &str {
     match step {

@@ -47,48 +47,71 @@ impl RecordPane {
     }
 }
 
-/// Columns of the parts that do not grow: marks, id, attributes, user type, data type, and blanks between them.
-const FIXED: usize = 2 + 1 + 6 + 1 + 1 + 4 + 1 + 3 + 1 + 7 + 1;
 /// From so many columns on, where a record comes from has a column of its own; the explanation says it always.
-const FROM_AT: usize = 58;
+const FROM_AT: usize = 54;
+/// Columns of the data type where there is no room for the longest one, EXPANDSZ.
+const TYPE_NARROW: usize = 6;
 
-/// The widths of name, data and origin in so many columns.
-fn widths(columns: usize) -> (usize, usize, usize) {
-    let left = columns.saturating_sub(FIXED);
-    let from = if columns < FROM_AT { 0 } else { (left / 4).clamp(8, 24) };
-    let left = left.saturating_sub(if from == 0 { 0 } else { from + 1 });
-    let name = (left * 11 / 20).clamp(4, 32).min(left);
-    (name, left.saturating_sub(name), from)
+/// How wide the columns of a table are.
+pub(crate) struct Widths {
+    id: usize,
+    name: usize,
+    user_type: usize,
+    data_type: usize,
+    data: usize,
+    from: usize,
 }
 
-/// The heads of the columns.
-pub(crate) fn heads(columns: usize) -> String {
-    let (name, data, from) = widths(columns);
-    let from = if from == 0 { String::new() } else { format!(" {}", text::column("From", from)) };
-    let (name, data) = (text::column("Name", name), text::column("Data", data));
-    format!("   {:<6} {name} {:<4} {:<3} {:<7} {data}{from}", "Id", "Attr", "UT", "Type")
-}
+impl Widths {
+    /// For these records in so many columns: ids and user types take what they need.
+    pub(crate) fn of(lines: &[Shown], columns: usize) -> Self {
+        let digits = |number: fn(&RecordRow) -> u32, least: usize| {
+            lines.iter().map(|shown| number(&shown.row).to_string().len()).max().unwrap_or(0).max(least)
+        };
+        let (id, user_type) = (digits(|row| row.id, 2), digits(|row| row.user_type, 2));
+        let data_type = if columns < FROM_AT * 3 / 2 { TYPE_NARROW } else { 8 };
+        // Two signs, the attributes, and a blank before each column but the last.
+        let left = columns.saturating_sub(2 + 1 + id + 1 + 1 + 4 + 1 + user_type + 1 + data_type + 1);
+        let from = if columns < FROM_AT { 0 } else { (left / 4).clamp(8, 24) };
+        let left = left.saturating_sub(if from == 0 { 0 } else { from + 1 });
+        // As wide as SmtpUseTcpDns, where there is room at all.
+        let name = (left * 11 / 20).clamp(13, 32).min(left.saturating_sub(4));
+        Self { id, name, user_type, data_type, data: left.saturating_sub(name), from }
+    }
 
-/// A record in one line.
-pub(crate) fn line(shown: &Shown, columns: usize) -> String {
-    let (name, data, from) = widths(columns);
-    let row = &shown.row;
-    let from = match from {
-        0 => String::new(),
-        from if row.inherited || row.pinned.is_some() => format!(" {}", text::column_left(&row.from, from)),
-        from => format!(" {}", text::column("", from)),
-    };
-    format!(
-        "{}{} {} {} {} {} {} {}{from}",
-        wait_sign(shown.waits, row),
-        mark_sign(row.mark),
-        text::column(&row.id.to_string(), 6),
-        text::column(&row.name, name),
-        text::column(&letters(row.attributes), 4),
-        text::column(&row.user_type.to_string(), 3),
-        text::column(&row.data_type, 7),
-        text::column(&value(shown), data),
-    )
+    /// The heads of the columns.
+    pub(crate) fn heads(&self) -> String {
+        let id = text::column("Id", self.id);
+        let from =
+            if self.from == 0 { String::new() } else { format!(" {}", text::column("From", self.from)) };
+        let (name, data) = (text::column("Name", self.name), text::column("Data", self.data));
+        let user_type = text::column("UT", self.user_type);
+        let data_type = text::column("Type", self.data_type);
+        format!("   {id} {name} Attr {user_type} {data_type} {data}{from}")
+    }
+
+    /// A record in one line.
+    pub(crate) fn line(&self, shown: &Shown) -> String {
+        let row = &shown.row;
+        let from = match self.from {
+            0 => String::new(),
+            from if row.inherited || row.pinned.is_some() => {
+                format!(" {}", text::column_left(&row.from, from))
+            }
+            from => format!(" {}", text::column("", from)),
+        };
+        format!(
+            "{}{} {} {} {} {} {} {}{from}",
+            wait_sign(shown.waits, row),
+            mark_sign(row.mark),
+            text::column(&row.id.to_string(), self.id),
+            text::column_middle(&row.name, self.name),
+            text::column(&letters(row.attributes), 4),
+            text::column(&row.user_type.to_string(), self.user_type),
+            text::column(&row.data_type, self.data_type),
+            text::column(&value(shown), self.data),
+        )
+    }
 }
 
 /// The value in one line, with its meaning.

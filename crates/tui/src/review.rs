@@ -4,15 +4,22 @@ use crate::dialog::{Confirm, Layer, Then, View};
 use crate::explain;
 use crate::field::Field;
 use crate::list;
-use crate::state::{Purpose, State};
+use crate::state::{Options, Purpose, State};
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{ChangeReport, How, MetaRequest, RestoreReport, Secret, VersionWanted};
-use postroad_control::{Failed, FailedKind};
+use postroad_control::Failed;
+use postroad_control::meta::{
+    ChangeReport, How, MetaRequest, MetaStep, RestoreReport, Secret, VersionWanted,
+};
 use ratatui::text::Line;
 
 /// Minutes that a change may wait to be confirmed: a day.
 const MINUTES_MAX: u64 = 24 * 60;
+
+/// Who makes a change, as the log has it.
+pub(crate) fn author(options: &Options) -> String {
+    format!("{} (metaedit)", options.author)
+}
 
 /// What is reviewed.
 pub(crate) enum Subject {
@@ -31,7 +38,11 @@ enum Stage {
     /// It would do this.
     Shown(ChangeReport, Option<Box<RestoreReport>>),
     /// It is refused.
-    Refused(Failed),
+    Refused {
+        failed: Failed,
+        /// Whether it would be done if it was meant, as what makes an open relay.
+        can_mean: bool,
+    },
 }
 
 /// The part that has the keys.
@@ -80,13 +91,13 @@ impl Review {
     }
 
     /// The question of what the change would do, or the change itself: of what was reviewed and nothing else.
-    pub(crate) fn request(&self, state: &State, dry_run: bool) -> MetaRequest {
+    pub(crate) fn request(&self, pending: &[MetaStep], options: &Options, dry_run: bool) -> MetaRequest {
         let reviewed = match &self.stage {
             Stage::Shown(report, _) => Some(report.generation),
-            Stage::Asked | Stage::Refused(_) => None,
+            Stage::Asked | Stage::Refused { .. } => None,
         };
         let how = How {
-            author: format!("{} (metaedit)", state.options.author),
+            author: author(options),
             reason: self.reason.text().trim().to_owned(),
             dry_run,
             mean_it: self.mean_it,
@@ -94,7 +105,7 @@ impl Review {
             if_generation: if dry_run { None } else { reviewed },
         };
         match &self.subject {
-            Subject::Pending => MetaRequest::Change { steps: state.pending.clone(), how },
+            Subject::Pending => MetaRequest::Change { steps: pending.to_vec(), how },
             Subject::Rollback(generation) => MetaRequest::Rollback { generation: *generation, how },
             Subject::Restore { name, version, password } => MetaRequest::Restore {
                 name: name.clone(),
@@ -118,9 +129,31 @@ impl Review {
 
     pub(crate) fn failed(&mut self, failed: Failed) {
         self.is_committing = false;
-        self.stage = Stage::Refused(failed);
+        self.stage = Stage::Refused { failed, can_mean: false };
         self.part = Part::Differences;
         self.at = 0;
+    }
+
+    /// The question whether what is refused would be done if it was meant; none where it was meant.
+    pub(crate) fn if_meant(&self, pending: &[MetaStep], options: &Options) -> Option<MetaRequest> {
+        let mut request = self.request(pending, options, true);
+        match &mut request {
+            MetaRequest::Change { how, .. }
+            | MetaRequest::Rollback { how, .. }
+            | MetaRequest::Restore { how, .. }
+                if !how.mean_it =>
+            {
+                how.mean_it = true;
+                Some(request)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn can_be_meant(&mut self) {
+        if let Stage::Refused { can_mean, .. } = &mut self.stage {
+            *can_mean = true;
+        }
     }
 
     pub(crate) fn take(&mut self, report: ChangeReport, restore: Option<Box<RestoreReport>>) {
@@ -155,7 +188,7 @@ impl Review {
     }
 
     fn list_key(mut this: Box<Self>, key: KeyEvent, state: &mut State) -> Vec<Layer> {
-        let can_mean = matches!(&this.stage, Stage::Refused(failed) if failed.kind == FailedKind::Refused);
+        let can_mean = matches!(this.stage, Stage::Refused { can_mean: true, .. });
         match key.code {
             KeyCode::Char('q') => return Vec::new(),
             KeyCode::Char('x') if this.is_of_pending() => {
@@ -165,7 +198,7 @@ impl Review {
             KeyCode::Char('m') if can_mean => {
                 this.mean_it = true;
                 this.stage = Stage::Asked;
-                let request = this.request(state, true);
+                let request = this.request(&state.pending, &state.options, true);
                 state.ask(Purpose::DryRun, request);
             }
             _ => {
@@ -187,7 +220,7 @@ impl Review {
             self.trouble = trouble;
         } else {
             self.is_committing = true;
-            let request = self.request(state, false);
+            let request = self.request(&state.pending, &state.options, false);
             state.ask(Purpose::Commit, request);
         }
     }
@@ -195,17 +228,14 @@ impl Review {
     fn body(&self) -> Vec<String> {
         match &self.stage {
             Stage::Asked => vec!["Asking what it would do...".into()],
-            Stage::Refused(failed) => {
+            Stage::Refused { failed, can_mean } => {
                 let mut lines = vec![String::from("It is refused:"), failed.what.clone(), String::new()];
-                lines.push(match failed.kind {
-                    FailedKind::Refused => {
-                        "m means it: asks again for what is dangerous but possible. Esc goes back.".into()
-                    }
-                    FailedKind::NotFound
-                    | FailedKind::Usage
-                    | FailedKind::Unavailable
-                    | FailedKind::Temporary => "Esc goes back; the pending changes are kept.".into(),
-                });
+                if *can_mean {
+                    lines.push("m means it: it is dangerous, but possible.".into());
+                }
+                if self.is_of_pending() {
+                    lines.push("Esc goes back; the pending changes are kept.".into());
+                }
                 lines
             }
             Stage::Shown(report, restore) => {
@@ -245,8 +275,10 @@ impl Review {
         }
         lines.extend(text::wrapped(&self.body(), columns).into_iter().map(Line::from));
         let hints = match (&self.stage, self.is_of_pending()) {
-            (Stage::Refused(_), true) => "m I mean it, x discards all, Esc back",
-            (Stage::Refused(_), false) => "m I mean it, Esc back",
+            (Stage::Refused { can_mean: true, .. }, true) => "m I mean it, x discards all, Esc back",
+            (Stage::Refused { can_mean: true, .. }, false) => "m I mean it, Esc back",
+            (Stage::Refused { .. }, true) => "x discards all, Esc back",
+            (Stage::Refused { .. }, false) => "Esc back",
             (Stage::Asked | Stage::Shown(..), true) => "Enter commits, Tab reason, x discards all, Esc back",
             (Stage::Asked | Stage::Shown(..), false) => "Enter does it, Tab reason, Esc back",
         };

@@ -1,12 +1,14 @@
 //! All that the editor knows, and how an event changes it. It never asks by itself: what it wants to know it gives back.
 
+use crate::backups::Verified;
 use crate::dialog::{Confirm, Layer, Say, Then};
+use crate::explain;
 use crate::pending::{self, PENDING_MAX};
 use crate::record_pane::RecordPane;
 use crate::review::Subject;
 use crate::tree_pane::{ROOT, TreePane};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use postroad_control::meta::{MetaItem, MetaRequest, MetaStep, PropertyRow};
+use postroad_control::meta::{How, MetaItem, MetaRequest, MetaStep, PropertyRow};
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 
@@ -34,6 +36,10 @@ pub enum Event {
         purpose: Purpose,
         /// The answer.
         answer: Result<Vec<MetaItem>, Failed>,
+        /// Parts of it that were left out.
+        cut: usize,
+        /// The process id of the service that answered; none: the store itself was asked.
+        service: Option<u32>,
     },
 }
 
@@ -59,8 +65,12 @@ pub enum Purpose {
     Newest,
     /// What matches this text.
     Found(String),
+    /// Whether these steps can wait to be committed, after those that wait.
+    Try(Vec<MetaStep>),
     /// What a change would do.
     DryRun,
+    /// Whether what is refused would be done if it was meant: then it can be.
+    IfMeant,
     /// A change.
     Commit,
     /// A change that waited to be confirmed stays.
@@ -73,6 +83,8 @@ pub enum Purpose {
     Backups,
     /// A backup was made, verified or deleted: the word for it.
     Backup(&'static str),
+    /// What is wrong.
+    Checked,
 }
 
 /// Which pane has the keys.
@@ -87,7 +99,12 @@ pub struct State {
     pub(crate) options: Options,
     pub(crate) size: (u16, u16),
     pub(crate) generation: Option<u64>,
-    pub(crate) confirm_until: Option<Wall>,
+    /// The change that waits to be confirmed, and when it undoes itself.
+    pub(crate) unconfirmed: Option<(u64, Wall)>,
+    /// Who answered last, once somebody did: a service by its process id, or the store itself.
+    pub(crate) service: Option<Option<u32>>,
+    /// The backups that were read back in this session.
+    pub(crate) verified: Verified,
     pub(crate) schema: Vec<PropertyRow>,
     pub(crate) tree: TreePane,
     pub(crate) records: RecordPane,
@@ -99,9 +116,9 @@ pub struct State {
     pub(crate) layers: Vec<Layer>,
     /// A sentence in the last line until the next key.
     pub(crate) message: String,
-    /// Questions that are not answered.
-    pub(crate) waiting: usize,
-    effects: Vec<Effect>,
+    /// What is waited for, where that may take long.
+    pub(crate) asking: Option<&'static str>,
+    pub(crate) effects: Vec<Effect>,
     failed: Option<FailedKind>,
     is_over: bool,
 }
@@ -114,7 +131,9 @@ impl State {
             options,
             size: (80, 24),
             generation: None,
-            confirm_until: None,
+            unconfirmed: None,
+            service: None,
+            verified: Verified::default(),
             schema: Vec::new(),
             tree: TreePane::new(),
             records: RecordPane::new(),
@@ -123,14 +142,14 @@ impl State {
             pending: Vec::new(),
             layers: Vec::new(),
             message: String::new(),
-            waiting: 0,
+            asking: None,
             effects: Vec::new(),
             failed: None,
             is_over: false,
         };
         state.ask(Purpose::Schema, MetaRequest::Schema);
         state.refresh();
-        let effects = state.taken();
+        let effects = std::mem::take(&mut state.effects);
         (state, effects)
     }
 
@@ -160,17 +179,38 @@ impl State {
         match event {
             Event::Resize(width, height) => self.size = (width, height),
             Event::Key(key) => self.key(key),
-            Event::Answer { purpose, answer } => {
-                self.waiting = self.waiting.saturating_sub(1);
-                self.take(purpose, answer);
+            Event::Answer { purpose, answer, cut, service } => {
+                self.asking = None;
+                self.take(purpose, answer, cut);
+                self.answered_by(service);
             }
         }
-        self.taken()
+        std::mem::take(&mut self.effects)
     }
 
-    fn taken(&mut self) -> Vec<Effect> {
-        self.waiting += self.effects.len();
-        std::mem::take(&mut self.effects)
+    /// Whether a question may take so long that something is to be said meanwhile.
+    pub(crate) fn waits_for(&mut self, request: &MetaRequest) -> bool {
+        self.asking = explain::waiting(request);
+        self.asking.is_some()
+    }
+
+    /// Says so where another one answers than before: what a change does depends on it.
+    fn answered_by(&mut self, service: Option<u32>) {
+        let before = self.service.replace(service);
+        let said = match (before, service) {
+            (Some(Some(before)), None) => format!(
+                "The service {before} has ended. The store itself is shown and changed: a change takes effect when a service starts."
+            ),
+            (Some(None), Some(pid)) => {
+                format!("The service {pid} runs here since: a change takes effect at once.")
+            }
+            (Some(Some(before)), Some(pid)) if before != pid => {
+                format!("The service {before} has ended, and {pid} runs in its place.")
+            }
+            _ => return,
+        };
+        self.say("Another one answers", vec![said]);
+        self.refresh();
     }
 
     fn key(&mut self, key: KeyEvent) {
@@ -187,9 +227,10 @@ impl State {
         }
         match self.layers.pop() {
             Some(layer) => {
-                // What the layer opens is above what stays of it.
+                // What the layer opens is above what stays of it; it may also have closed the one below it.
                 let place = self.layers.len();
                 let stays = layer.key(key, self);
+                let place = place.min(self.layers.len());
                 self.layers.splice(place..place, stays);
             }
             None => self.main_key(key),
@@ -256,13 +297,35 @@ impl State {
         !self.options.read_only
     }
 
-    /// Keeps a change until it is committed.
-    pub(crate) fn wait(&mut self, step: MetaStep) {
-        if self.pending.len() >= PENDING_MAX {
+    /// Asks whether the service would take steps, so that they can wait to be committed.
+    pub(crate) fn propose(&mut self, steps: Vec<MetaStep>) {
+        if self.pending.len() + steps.len() > PENDING_MAX {
             self.message = format!("{PENDING_MAX} changes wait: commit them first with c.");
             return;
         }
-        self.pending.push(step);
+        let all = self.pending.iter().chain(&steps).cloned().collect();
+        // What is dangerous is asked at the review.
+        let how = How { dry_run: true, mean_it: true, ..How::default() };
+        self.ask(Purpose::Try(steps), MetaRequest::Change { steps: all, how });
+    }
+
+    /// Keeps steps until they are committed, and closes the dialog that they were made in.
+    pub(crate) fn wait(&mut self, steps: Vec<MetaStep>) {
+        if self.layers.last().is_some_and(Layer::makes_steps) {
+            self.layers.pop();
+        }
+        for step in &steps {
+            match step {
+                MetaStep::Set { path, property, .. } if pending::is_same(path, &self.tree.chosen) => {
+                    self.records.chosen = property.parse().ok();
+                }
+                MetaStep::Create { path } if !self.tree.is_known(path) => {
+                    self.choose_key(path);
+                }
+                _ => {}
+            }
+        }
+        self.pending.extend(steps);
         self.message = format!("{} change(s) pending: c reviews and commits, u undoes.", self.pending.len());
     }
 
@@ -273,6 +336,13 @@ impl State {
         if open.is_empty() {
             open.push(ROOT.into());
         }
+        // A key that was made since is below keys that are not open.
+        let mut above: Vec<String> = pending::above(&self.tree.chosen).map(str::to_owned).collect();
+        above.retain(|path| {
+            !open.iter().any(|open| pending::is_same(open, path))
+                && !pending::is_to_be_made(&self.pending, path)
+        });
+        open.extend(above.into_iter().rev());
         for path in open {
             self.ask_keys(&path);
         }
@@ -298,13 +368,8 @@ impl State {
 
     /// Opens the keys above a key and chooses it, and a record of it.
     pub(crate) fn jump(&mut self, path: &str, id: Option<u32>) {
-        let mut above = Vec::new();
-        let mut at = path;
-        while let Some(parent) = pending::parent(at) {
-            above.push(parent.to_owned());
-            at = parent;
-        }
-        for path in above.iter().rev() {
+        let above: Vec<&str> = pending::above(path).collect();
+        for path in above.into_iter().rev() {
             self.ask_keys(path);
         }
         self.tree.filter = crate::field::Field::default();
@@ -337,7 +402,7 @@ impl State {
     /// Opens the review of a change, and asks what it would do.
     pub(crate) fn review(&mut self, subject: Subject) {
         let review = crate::review::Review::new(subject);
-        let request = review.request(self, true);
+        let request = review.request(&self.pending, &self.options, true);
         self.ask(Purpose::DryRun, request);
         self.layers.push(Layer::Review(Box::new(review)));
     }

@@ -71,6 +71,18 @@ pub(crate) fn column_left(text: &str, columns: usize) -> String {
     pad(shorten_left(text, columns), columns)
 }
 
+/// Exactly so many columns, with what does not fit left out of the middle: the end of a name tells it from others.
+pub(crate) fn column_middle(text: &str, columns: usize) -> String {
+    if width(&escaped(text)) <= columns {
+        return column(text, columns);
+    }
+    let end = columns / 3;
+    let (first, _) = fitting(text.chars(), columns.saturating_sub(end + 1));
+    let begin = first.concat();
+    let left = columns.saturating_sub(width(&begin));
+    pad(begin + &shorten_left(text, left), columns)
+}
+
 fn pad(mut text: String, columns: usize) -> String {
     let missing = columns.saturating_sub(width(&text));
     text.extend(std::iter::repeat_n(' ', missing));
@@ -80,6 +92,23 @@ fn pad(mut text: String, columns: usize) -> String {
 /// Texts in lines, each text beginning a line.
 pub(crate) fn wrapped(texts: &[String], columns: usize) -> Vec<String> {
     texts.iter().flat_map(|text| wrap(text, columns)).collect()
+}
+
+/// The first lines of a text, with an ellipsis where there are more.
+pub(crate) fn beginning(text: &str, columns: usize, lines: usize) -> Vec<String> {
+    let mut all = wrap(text, columns);
+    if all.len() > lines {
+        all.truncate(lines);
+        if let Some(last) = all.last_mut() {
+            while width(last) + 2 > columns
+                && let Some((words, _)) = last.rsplit_once(' ')
+            {
+                *last = words.to_owned();
+            }
+            *last = shorten(&format!("{last} …"), columns);
+        }
+    }
+    all
 }
 
 /// A text in lines, broken at blanks where there are any.

@@ -132,14 +132,14 @@ fn control_characters_are_escaped() {
 fn keys_are_made_deleted_and_undone() {
     let mut desk = Desk::new();
     desk.presses(&[Down, Char('n'), Char('k')]).type_in("PopSvc").press(Enter);
-    desk.shows(&["PopSvc (not", "Records of /LM/PopSvc", "(none)"]);
+    desk.shows(&["PopSvc (new)", "Records of /LM/PopSvc", "(none)"]);
     desk.presses(&[Char('n'), Char('m')]).type_in("70000").press(Enter).type_in("aone").press(Enter);
     desk.presses(&[Tab, Enter]).shows(&["*2 pending", "[one]"]);
     desk.type_in("c").shows(&["+ /LM/PopSvc (key)", "+ /LM/PopSvc 70000"]).presses(&[Enter, Enter]);
     assert_eq!(desk.fake.tree["/LM/PopSvc"][&70000].value, ["one"]);
-    desk.shows(&["PopSvc"]).lacks("not committed");
-    desk.presses(&[Char('d')]).shows(&["Delete the key /LM/PopSvc"]).type_in("y").shows(&["(to be"]);
-    desk.type_in("u").shows(&["Undone: delete /LM/PopSvc"]).lacks("(to be");
+    desk.shows(&["PopSvc"]).lacks("(new)");
+    desk.presses(&[Char('d')]).shows(&["Delete the key /LM/PopSvc"]).type_in("y").shows(&["(goes)"]);
+    desk.type_in("u").shows(&["Undone: delete /LM/PopSvc"]).lacks("(goes)");
     assert!(desk.state.pending().is_empty());
     desk.presses(&[Char('d'), Char('y'), Char('c'), Enter, Enter]).lacks("PopSvc");
     assert!(!desk.fake.tree.contains_key("/LM/PopSvc"));
@@ -152,7 +152,11 @@ fn signs_and_words_tell_what_a_record_does() {
     let mut desk = Desk::sized(fake, options(), 120, 40);
     desk.go_to("SmartHost").shows(&["#= 36906", "Pinned by postroad.toml:3", "In force."]);
     desk.shows(&[" - 36989", " ? 61537", "^= 36880"]);
-    desk.press(Enter).shows(&["pinned by the configuration file"]).press(Esc);
+    desk.press(Enter).lacks("Edit at").shows(&["36906 SmartHost at /LM/SmtpSvc/1"]).press(Esc);
+    desk.type_in("nd36906")
+        .press(Enter)
+        .shows(&["It is pinned by postroad.toml:3: change it there."])
+        .press(Esc);
     desk.go_to("61537").shows(&["Unknown to the schema"]);
     desk.go_to("RouteAccountPassword").shows(&["Kept without effect"]);
 }
@@ -161,7 +165,7 @@ fn signs_and_words_tell_what_a_record_does() {
 fn a_record_is_deleted_but_not_where_it_is_inherited() {
     let mut desk = Desk::new();
     desk.go_to("SmartHost").type_in("dy").shows(&["(to be de", "*1 pending"]);
-    desk.press(Enter).shows(&["u undoes that"]).type_in("u");
+    desk.press(Enter).shows(&["U undoes that"]).type_in("U").lacks("pending  ");
     desk.presses(&[crossterm::event::KeyCode::Home, Char('d')]).shows(&["It is inherited"]);
     assert!(desk.state.pending().is_empty());
 }
@@ -174,4 +178,95 @@ fn who_only_reads_changes_nothing() {
     desk.type_in("n").shows(&["only reads"]);
     desk.go_to("SmartHost").press(Enter).shows(&["only reads"]).type_in("d").shows(&["only reads"]);
     assert!(desk.state.pending().is_empty());
+}
+
+#[test]
+fn ok_asks_whether_a_value_is_possible() {
+    let mut desk = Desk::new();
+    desk.go_to("MaxMessageSize").press(Enter).type_in("many").press(Enter);
+    desk.shows(&["Edit at /LM/SmtpSvc", "it is not a number of 32 bits"]);
+    assert!(desk.state.pending().is_empty(), "what is malformed does not wait");
+    desk.empty_line().type_in("4096").lacks("32 bits").press(Enter).shows(&["*1 pending"]).lacks("Edit at");
+    desk.type_in("u").go_to("SmtpSvc").presses(&[Char('n'), Char('k')]).type_in("a//b").press(Enter);
+    desk.shows(&["New key", "a key has no empty part"]).press(Esc);
+    desk.type_in("nk1").press(Enter).shows(&["New key", "There is such a key already"]);
+}
+
+/// One change alone may be impossible that is possible with the next one.
+#[test]
+fn what_is_refused_can_wait_for_a_later_change() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost");
+    desk.fake.pins.insert(36906, "postroad.toml:3".into());
+    desk.press(Enter).type_in("x").press(Enter).shows(&["it is pinned.", "Keep it pending all the same"]);
+    desk.type_in("n").shows(&["Edit at", "relay.example.orgx"]).press(Enter).type_in("y");
+    desk.lacks("Edit at").shows(&["*1 pending"]);
+    desk.fake.pins.clear();
+    desk.type_in("c").shows(&["36906 SmartHost: relay.example.org -> relay.example.orgx"]);
+}
+
+#[test]
+fn the_cursor_stays_at_a_deep_key_when_it_is_committed() {
+    let mut desk = Desk::new();
+    desk.go_to("SmtpSvc").type_in("nk").type_in("2/Domain/x").press(Enter);
+    desk.shows(&["*     2/Domai… (new)", "Records of /LM/SmtpSvc/2/Domain/x"]).presses(&[
+        Char('c'),
+        Enter,
+        Enter,
+    ]);
+    desk.shows(&["- 2", "- Domain", "x ", "Records of /LM/SmtpSvc/2/Domain/x"]);
+    desk.press(Up).shows(&["Records of /LM/SmtpSvc/2/Domain "]);
+}
+
+#[test]
+fn a_new_record_where_there_is_one_edits_it() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").type_in("ns36906").press(Enter);
+    desk.shows(&["Edit at /LM/SmtpSvc/1", "It is here already", "relay.example.org"]).press(Esc);
+    desk.type_in("nd").shows(&[">  36997 SmtpUseTcpDns DWORD"]).press(Esc);
+    desk.type_in("ns").shows(&[">  36906 SmartHost STRING"]);
+}
+
+#[test]
+fn a_change_in_the_middle_is_taken_back() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).press(Down).press(Enter).press(Down);
+    desk.press(Enter).shows(&["*2 pending"]).press(Up).type_in("U").shows(&["*1 pending", "36906 SmartHost"]);
+    let MetaStep::Set { property, .. } = &desk.state.pending()[0] else { unreachable!("a value is set") };
+    assert_eq!(property, "36932");
+    desk.type_in("U").shows(&["Nothing of what is chosen is pending"]);
+}
+
+/// A name that is cut can be told from others, and where a value comes from is always said.
+#[test]
+fn at_80_columns_names_are_told_apart_and_origins_are_shown() {
+    let mut fake = Fake::new();
+    for path in ["/LM/SmtpSvc", "/LM/SmtpSvc/1"] {
+        for id in [36997, 36894, 36925] {
+            fake.tree.get_mut(path).unwrap().insert(id, fake::stored("DWORD", &["2"]));
+        }
+    }
+    fake.tree.get_mut("/LM/SmtpSvc").unwrap().insert(100_007, fake::stored("DWORD", &["2"]));
+    fake.names.insert(36894, "MaxOutConnections".into());
+    fake.names.insert(36925, "MaxOutConnectionsPerDomain".into());
+    let mut desk = Desk::sized(fake, options(), 80, 24);
+    desk.go_to("SmartHost").press(Tab);
+    desk.shows(&[">Keys", "From", "…SmtpSvc", "SmtpUseTcpDns", "…ions", "…main"]);
+    desk.press(Tab).shows(&["From", "…/SmtpSvc", "SmtpUseTcpDns"]);
+}
+
+#[test]
+fn a_long_explanation_says_that_there_is_more_and_shows_it() {
+    let mut desk = Desk::new();
+    desk.fake.doc = "word ".repeat(400) + "the end.";
+    desk.type_in("r");
+    let mut desk = Desk::sized(std::mem::replace(&mut desk.fake, Fake::new()), options(), 80, 24);
+    desk.go_to("SmartHost")
+        .shows(&["…"])
+        .lacks("the end.")
+        .type_in("i")
+        .presses(&[crossterm::event::KeyCode::End]);
+    desk.shows(&["the end."]).press(Esc).press(Enter).shows(&["…", "[ OK ]"]).lacks("the end.");
+    desk.press(F(3)).press(crossterm::event::KeyCode::End).shows(&["the end."]).press(Esc);
+    desk.shows(&["Edit at /LM/SmtpSvc/1"]);
 }

@@ -4,7 +4,7 @@
 
 mod fake;
 
-use crossterm::event::KeyCode::{self, Char, Down, Enter, Esc, Tab};
+use crossterm::event::KeyCode::{self, Char, Down, Enter, Esc, F, Tab};
 use crossterm::event::{KeyEvent, KeyModifiers};
 use fake::{Desk, Fake, options};
 use postroad_control::meta::{MetaRequest, Secret, VersionWanted};
@@ -36,11 +36,14 @@ fn a_review_can_be_left_or_drop_all() {
     assert!(desk.fake.commits().is_empty());
 }
 
+/// What was there when a change was thought of can be gone at its review.
 #[test]
-fn a_wrong_value_is_refused_at_the_review_and_kept() {
+fn what_cannot_be_done_any_more_is_refused_at_the_review_and_kept() {
     let mut desk = Desk::new();
-    desk.go_to("MaxMessageSize").press(Enter).type_in("many").press(Enter).type_in("c");
-    desk.shows(&["it is not a number of 32 bits"]).press(Esc).type_in("u");
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter);
+    desk.fake.pins.insert(36906, "postroad.toml:3".into());
+    desk.type_in("c").shows(&["It is refused", "it is pinned"]).lacks("mean");
+    desk.type_in("m").shows(&["It is refused"]).press(Esc).shows(&["*1 pending"]).type_in("u");
     assert!(desk.state.pending().is_empty());
 }
 
@@ -62,6 +65,110 @@ fn a_change_can_wait_to_be_confirmed() {
     desk.empty_line().type_in("5").press(Enter).press(Enter).shows(&["undoes itself at", "K keeps it"]);
     assert_eq!(desk.fake.commits()[0].1.confirm_secs, Some(300));
     desk.type_in("K").lacks("undoes itself").shows(&["The change stays"]);
+}
+
+/// A change after it does not hide that a change waits.
+#[test]
+fn a_change_that_waits_to_be_confirmed_is_told_whatever_comes_after_it() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).type_in("c");
+    desk.presses(&[Tab, Tab]).type_in("5").presses(&[Enter, Enter]);
+    desk.go_to("MaxMessageSize").press(Enter).empty_line().type_in("7").press(Enter);
+    desk.type_in("c").presses(&[Enter, Enter]);
+    desk.shows(&["generation 3", "K keeps 2", "Change 2 undoes itself at 2026-11-25"]);
+    desk.type_in("K").shows(&["The change stays"]).lacks("K keeps");
+}
+
+#[test]
+fn a_change_that_waits_to_be_confirmed_is_undone_at_once() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).type_in("c");
+    desk.presses(&[Tab, Tab]).type_in("5").presses(&[Enter, Enter]);
+    desk.type_in("Z").shows(&["Undo change 2"]).type_in("y").shows(&["Committed", "-> relay.example.org"]);
+    desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo change");
+}
+
+#[test]
+fn another_one_that_answers_is_told() {
+    let mut desk = Desk::new();
+    desk.shows(&["MetaEdit  service 4711"]);
+    desk.fake.service = None;
+    desk.press(Down).shows(&["The service 4711 has ended", "at rest"]).press(Enter).lacks("has ended");
+    desk.press(KeyCode::Right).shows(&["MetaEdit  at rest"]).lacks("has ended");
+    desk.fake.service = Some(4712);
+    desk.type_in("r").shows(&["The service 4712 runs here", "service 4712"]).press(Esc).shows(&[">Keys"]);
+}
+
+#[test]
+fn what_is_found_beyond_what_is_shown_is_counted() {
+    let mut desk = Desk::sized(Fake { many: 50_002, ..Fake::new() }, options(), 80, 24);
+    desk.type_in("frelay.example").press(Enter).shows(&["Found 50000 and 3 more, not shown, for relay"]);
+    desk.shows(&["3 more are there and not shown"]);
+}
+
+#[test]
+fn what_takes_long_is_said_before_it_is_asked() {
+    let mut desk = relay_for_all();
+    desk.listens = true;
+    desk.type_in("cm").press(Enter);
+    let said = desk.said.join("\n");
+    for wanted in ["Asking what it would do...", "Committing..."] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    desk.press(Enter).type_in("bmnightly").press(Enter).press(Enter).said.clear();
+    desk.type_in("v").press(Enter).type_in("r").press(Enter).lacks("...");
+    let said = desk.said.join("\n");
+    assert!(said.contains("Reading the backup...") && said.contains("Verifying the backup"), "{said}");
+}
+
+#[test]
+fn the_check_shows_what_is_wrong_and_repairs_it() {
+    use postroad_control::meta::{Finding, MetaStep};
+    let mut desk = Desk::new();
+    desk.type_in("v").shows(&["Check: 0 error(s), 0 warning(s)", "Nothing is wrong."]).press(Esc);
+    let finding = Finding {
+        error: true,
+        path: "/LM/SmtpSvc/1".into(),
+        id: Some(36906),
+        name: "SmartHost".into(),
+        description: "nothing relays there".into(),
+        repair: vec![MetaStep::Unset { path: "/LM/SmtpSvc/1".into(), property: "36906".into() }],
+        repair_text: "take it away".into(),
+    };
+    let other = Finding { error: false, path: "/LM".into(), id: None, repair: Vec::new(), ..finding.clone() };
+    desk.fake.findings = vec![finding, other];
+    desk.type_in("v")
+        .shows(&["1 error(s), 1 warning(s)", "> error   r /LM/SmtpSvc/1 SmartHost: nothing relays"]);
+    desk.press(Enter).shows(&["Repair: take it away", "delete 36906 at /LM/SmtpSvc/1"]).press(Enter);
+    desk.type_in("jr").shows(&["There is no repair"]).type_in("kr").shows(&["1 change(s) pending"]);
+    desk.type_in("o").shows(&["with hosts looked up"]).type_in("g").shows(&[">Records of /LM/SmtpSvc/1"]);
+    desk.type_in("c").shows(&["- /LM/SmtpSvc/1 36906 SmartHost"]).presses(&[Enter, Enter]);
+    assert!(!desk.fake.tree["/LM/SmtpSvc/1"].contains_key(&36906));
+}
+
+#[test]
+fn a_backup_has_a_version_of_choice_and_is_replaced_only_after_a_yes() {
+    let mut desk = Desk::new();
+    desk.type_in("bm").type_in("a").presses(&[Tab, Tab, Tab]).empty_line().type_in("x").press(Enter);
+    desk.shows(&["The version is next, highest, or a number"]).empty_line().type_in("7").press(Enter);
+    desk.shows(&["The backup a 7 is made"]).press(Enter);
+    desk.type_in("ma").presses(&[Tab, Tab, Tab]).empty_line().type_in("7").press(Enter);
+    desk.shows(&["it is there already"]).press(Enter);
+    desk.type_in("ma").presses(&[Tab, Tab, Tab]).empty_line().type_in("7").press(Tab);
+    desk.empty_line().type_in("yes").press(Enter).shows(&["The backup a 7 is made"]);
+    assert_eq!(desk.fake.backups.len(), 1);
+}
+
+#[test]
+fn a_list_says_what_it_knows_of_a_backup() {
+    let mut desk = Desk::new();
+    desk.type_in("bma").press(Enter).press(Enter).shows(&["verified"]);
+    let mut desk = Desk::sized(std::mem::replace(&mut desk.fake, Fake::new()), options(), 80, 24);
+    desk.type_in("b").shows(&["checksum right"]).lacks("verified");
+    desk.type_in("v").press(Enter).shows(&["4096 verified"]);
+    desk.fake.backups[0].0.fault = "/var/lib/postroad/backups/a.pb0 is cut off after 7 octets.".into();
+    desk.press(F(5)).shows(&["FAULT: is cut off after 7"]);
+    desk.press(Enter).shows(&["It is not whole: /var/lib/postroad/backups/a.pb0"]);
 }
 
 #[test]
@@ -109,11 +216,10 @@ fn the_log_shows_differences_and_rolls_back() {
 fn backups_are_made_verified_restored_and_deleted() {
     let mut desk = Desk::new();
     desk.type_in("b").shows(&["Backups", "There are no backups"]);
-    desk.type_in("m").type_in("nightly").press(Enter).type_in("geheim").shows(&["••••••"]).lacks("geheim");
-    desk.press(Enter)
-        .shows(&["The backup nightly 0 is made."])
-        .press(Enter)
-        .shows(&["nightly", "password, verified"]);
+    desk.type_in("m").type_in("nightly").press(Tab).type_in("geheim").shows(&["••••••"]).lacks("geheim");
+    desk.press(Enter).shows(&["Type the password again."]).type_in("gehein").press(Enter);
+    desk.shows(&["The passwords differ."]).empty_line().type_in("geheim").press(Enter);
+    desk.shows(&["The backup nightly 0 is made."]).press(Enter).shows(&["nightly", "password, verified"]);
     let made = MetaRequest::Backup {
         name: "nightly".into(),
         version: VersionWanted::Next,
@@ -138,14 +244,19 @@ fn backups_are_made_verified_restored_and_deleted() {
 
 #[test]
 fn help_is_on_every_screen() {
-    for (keys, wanted) in
-        [("", "undoes the last"), ("b", "m makes a backup"), ("g", "all differences"), ("n", "Esc closes")]
-    {
+    for (keys, wanted) in [
+        ("", "undoes the last"),
+        ("b", "m makes a backup"),
+        ("g", "all differences"),
+        ("n", "Esc closes"),
+        ("v", "r keeps the repair"),
+        ("jd", "y is yes"),
+    ] {
         let mut desk = Desk::new();
         desk.type_in(keys).type_in("?").shows(&["Help", wanted]).press(Esc).lacks("Help");
     }
     let mut desk = Desk::new();
-    desk.type_in("nd").press(KeyCode::F(1)).shows(&["Help", "Tab and Shift-Tab"]);
+    desk.type_in("nd").press(F(1)).shows(&["Help", "Tab and Shift-Tab"]);
 }
 
 #[test]
@@ -210,7 +321,7 @@ fn next(seed: &mut u64) -> u64 {
 
 #[test]
 fn keys_at_random_do_no_harm() {
-    use KeyCode::{BackTab, Backspace, Delete, End, F, Home, Insert, Left, PageDown, PageUp, Right, Up};
+    use KeyCode::{BackTab, Backspace, Delete, End, Home, Insert, Left, PageDown, PageUp, Right, Up};
     let special = [
         BackTab,
         Backspace,
@@ -232,7 +343,8 @@ fn keys_at_random_do_no_harm() {
         Esc,
         Tab,
     ];
-    let letters: Vec<char> = "nndcubgfr/?qymvxaKhjkl 0123456789äé\u{301}漢\u{202e}\u{7}-xs".chars().collect();
+    let letters: Vec<char> =
+        "nndcubgfr/?qymvxaKUiohjkl 0123456789äé\u{301}漢\u{202e}\u{7}-xs".chars().collect();
     for (width, height, seed) in [(80, 24, 1), (120, 40, 2), (40, 10, 3), (1, 1, 4), (13, 4, 5)] {
         let mut seed = seed;
         let mut desk = Desk::sized(Fake::new(), options(), width, height);

@@ -82,7 +82,10 @@ ends in.")]
 Examples:
   postroad meta find dns
   postroad meta find 36997
-  postroad meta find example.org --path smtpsvc/1")]
+  postroad meta find example.org --path smtpsvc/1
+  postroad meta find smtpsvc/smtpusetcpdns
+
+A path that ends in a known property finds that at the key and below it.")]
     Find {
         /// An id, or a part of a name or a value in any case
         text: String,
@@ -245,7 +248,7 @@ if its last part is a known property and the second argument is none. An empty l
 )]
 pub struct Set {
     /// The key, the property by name or id, and its value, or a list's values
-    #[arg(required = true, value_name = "ARGUMENT")]
+    #[arg(required = true, value_name = "ARGUMENT", allow_negative_numbers = true)]
     pub arguments: Vec<String>,
     /// Take the value from a file, a line for each item of a list; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -272,7 +275,9 @@ pub struct Set {
 Examples:
   postroad meta enum smtpsvc/1
   postroad meta enum smtpsvc/1 --inherited
-  postroad meta enum /P smtpsvc"
+  postroad meta enum /P smtpsvc
+
+ENUM_ALL, as adsutil has it, is enum --inherited."
 )]
 pub struct Enum {
     /// The key; /P before it does as -p
@@ -340,6 +345,9 @@ pub struct Password {
     /// A file with the password in its first line; without it, POSTROAD_BACKUP_PASSWORD in the environment
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Ask for it at the terminal, twice for a backup to make
+    #[arg(long, conflicts_with = "password_file")]
+    pub password: bool,
 }
 
 /// `backup`.
@@ -349,7 +357,9 @@ Examples:
   postroad meta backup nightly
   postroad meta backup moving --version 1 --overwrite --password-file password.txt
 
-With a password its secrets can be restored on another machine.")]
+With a password its secrets can be restored on another machine. Versions are also taken as
+NEXT_VERSION and HIGHEST_VERSION; every change is saved when it is made, so there is no
+SAVE_FIRST.")]
 pub struct Backup {
     /// Up to 100 letters and digits
     pub name: String,

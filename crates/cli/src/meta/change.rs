@@ -140,7 +140,7 @@ impl Asker<'_, '_> {
     }
 
     pub(super) fn restore(&mut self, restore: Restore) -> Result<u8, Trouble> {
-        let password = files::password(restore.password.password_file)?;
+        let password = restore.password.of_kept()?;
         let mut how = restore.how.how();
         let request = |how: How| {
             let (name, version) = (restore.which.name.clone(), restore.which.version);

@@ -1,10 +1,13 @@
 //! What is typed, as `control` takes it: the forms of adsutil, spans, attributes, versions.
 
-use super::args::{Changing, Enum, Place};
+use super::args::{Changing, Enum, Password, Place};
+use super::files;
 use crate::ending::Trouble;
 use crate::person;
-use postroad_control::meta::{How, MetaStep, PropertyRow, VersionWanted};
+use clap::CommandFactory;
+use postroad_control::meta::{How, MetaStep, PropertyRow, Secret, VersionWanted};
 use postroad_metabase::record::{ATTRIBUTE_NAMES, StoredType};
+use std::ffi::OsString;
 
 /// The property that `create PATH KEYTYPE` sets.
 const KEY_TYPE: &str = "KeyType";
@@ -12,6 +15,44 @@ const KEY_TYPE: &str = "KeyType";
 const NO_ATTRIBUTES: &str = "NO_ATTRIBUTES";
 /// The highest version of a backup.
 const VERSION_MAX: u32 = 9999;
+
+/// The command line with the verb of `meta` as clap knows it: as with adsutil, its case is nothing, and `ENUM_ALL` lists what
+/// is inherited too.
+pub fn as_typed(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut line: Vec<OsString> = arguments.into_iter().collect();
+    let Some(meta) = verb_at(&line, 1).filter(|at| line.get(*at).is_some_and(|verb| verb == "meta")) else {
+        return line;
+    };
+    let Some(verb) = verb_at(&line, meta + 1).and_then(|at| line.get_mut(at)) else { return line };
+    let lower = verb.to_ascii_lowercase();
+    if lower == ENUM_ALL {
+        *verb = "enum".into();
+        let place = verb_at(&line, meta + 1).unwrap_or(meta) + 1;
+        line.insert(place, "--inherited".into());
+    } else if crate::args::Cli::command()
+        .find_subcommand("meta")
+        .is_some_and(|meta| meta.get_subcommands().any(|known| *known.get_name() == *lower))
+    {
+        *verb = lower;
+    }
+    line
+}
+
+/// adsutil's verb for all that a key sees.
+const ENUM_ALL: &str = "enum_all";
+
+/// Where the first argument from `start` on is that is no option and no option's value.
+fn verb_at(line: &[OsString], start: usize) -> Option<usize> {
+    let mut at = start;
+    while let Some(argument) = line.get(at) {
+        at += match argument.to_str() {
+            Some("--data") => 2,
+            Some(option) if option.starts_with('-') => 1,
+            _ => return Some(at),
+        };
+    }
+    None
+}
 
 /// A property at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +149,37 @@ pub fn listed(asked: &Enum) -> Result<(String, bool), Trouble> {
     }
 }
 
+impl Password {
+    /// That of a backup to make.
+    pub fn of_new(self) -> Result<Option<Secret>, Trouble> {
+        if !self.password {
+            return files::password(self.password_file);
+        }
+        let typed = asked("Password: ")?;
+        if asked("Password again: ")? != typed {
+            return Err(Trouble::usage("the passwords differ: nothing was done."));
+        }
+        Ok(Some(typed))
+    }
+
+    /// That of a backup there is.
+    pub fn of_kept(self) -> Result<Option<Secret>, Trouble> {
+        if self.password { asked("Password: ").map(Some) } else { files::password(self.password_file) }
+    }
+}
+
+/// A password from the terminal.
+fn asked(prompt: &str) -> Result<Secret, Trouble> {
+    match postroad_tui::password(prompt) {
+        Ok(Some(password)) if !password.is_empty() => Ok(Secret(password)),
+        Ok(_) => Err(Trouble::usage("no password was typed: nothing was done.")),
+        Err(error) => {
+            let what = format!("no password can be asked for: {error}. Give --password-file.");
+            Err(Trouble::usage(what))
+        }
+    }
+}
+
 impl Changing {
     /// As `control` takes it, by the user of this process.
     pub fn how(self) -> How {
@@ -173,9 +245,13 @@ pub fn span_secs(text: &str) -> Result<u64, String> {
     secs.filter(|secs| *secs > 0).ok_or_else(wrong)
 }
 
+fn is_one_of(text: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| text.eq_ignore_ascii_case(name))
+}
+
 /// A backup's version.
 pub fn version(text: &str) -> Result<VersionWanted, String> {
-    if text.eq_ignore_ascii_case("next") {
+    if is_one_of(text, &["next", "next_version"]) {
         return Ok(VersionWanted::Next);
     }
     version_kept(text).map_err(|_| format!("it is none of 0 to {VERSION_MAX}, next, highest"))
@@ -183,7 +259,7 @@ pub fn version(text: &str) -> Result<VersionWanted, String> {
 
 /// The version of a backup that exists.
 pub fn version_kept(text: &str) -> Result<VersionWanted, String> {
-    if text.eq_ignore_ascii_case("highest") {
+    if is_one_of(text, &["highest", "highest_version"]) {
         return Ok(VersionWanted::Highest);
     }
     let number = text.parse().ok().filter(|number| *number <= VERSION_MAX);
@@ -207,6 +283,25 @@ mod tests {
         check("smtpsvc/smarthost/", Some(at("smtpsvc", "smarthost")));
         check("smarthost", None);
         check("/", None);
+    }
+
+    #[test]
+    fn verbs_in_any_case() {
+        let check = |typed: &str, expected: &str| {
+            let line = as_typed(typed.split(' ').map(OsString::from));
+            assert_eq!(line, expected.split(' ').map(OsString::from).collect::<Vec<_>>());
+        };
+        check("postroad meta GET smtpsvc/1/SmartHost", "postroad meta get smtpsvc/1/SmartHost");
+        check("postroad --data meta meta --json Set A B", "postroad --data meta meta --json set A B");
+        check(
+            "postroad meta --data GET ENUM_ALL smtpsvc",
+            "postroad meta --data GET enum --inherited smtpsvc",
+        );
+        check("postroad meta enum_all --json /LM", "postroad meta enum --inherited --json /LM");
+        check("postroad meta Frob", "postroad meta Frob");
+        check("postroad dns MX GET", "postroad dns MX GET");
+        check("postroad meta", "postroad meta");
+        check("postroad", "postroad");
     }
 
     #[test]
@@ -256,6 +351,8 @@ mod tests {
         assert_eq!(data_type("dword").as_deref(), Ok("DWORD"));
         assert!(data_type("QWORD").unwrap_err().contains("MULTISZ"));
         assert_eq!(version("Next"), Ok(VersionWanted::Next));
+        assert_eq!(version("NEXT_VERSION"), Ok(VersionWanted::Next));
+        assert_eq!(version_kept("HIGHEST_VERSION"), Ok(VersionWanted::Highest));
         assert_eq!(version("9999"), Ok(VersionWanted::This(9999)));
         assert!(version("10000").unwrap_err().contains("next"));
         assert!(version_kept("next").is_err());

@@ -53,7 +53,7 @@ pub fn records(path: &str, rows: &[RecordRow], columns: Option<usize>) -> Vec<Li
 
 fn record(row: &RecordRow) -> Vec<String> {
     let mut data = value_in_line(row);
-    if !row.meaning.is_empty() {
+    if !row.meaning.is_empty() && !row.secret {
         data.push_str(&format!(" ({})", row.meaning));
     }
     let elsewhere = row.inherited || row.pinned.is_some();
@@ -128,7 +128,9 @@ pub fn value(row: &ValueRow, asked: &str, why: bool) -> Vec<Line> {
 
 fn held(record: &RecordRow) -> Vec<Line> {
     let head = format!("{} ({}) : ({})", record.name, record.id, record.data_type);
-    let meaning = if record.meaning.is_empty() { String::new() } else { format!("  {}", record.meaning) };
+    // Of a secret it says no more than what stands for its value.
+    let is_bare = record.meaning.is_empty() || record.secret;
+    let meaning = if is_bare { String::new() } else { format!("  {}", record.meaning) };
     let mut lines = Vec::new();
     if record.is_list && !record.secret {
         lines.push(Line::strong(format!("{head} {}{meaning}", counted(record.value.len() as u64, "item"))));
@@ -314,6 +316,7 @@ pub(super) mod tests {
         let mut secret = a_record(36_911, "RoutePassword", "STRING", &[]);
         secret.secret = true;
         secret.attributes = SECURE;
+        secret.meaning = "a secret, which is not shown".into();
         let mut kept = host;
         kept.mark = Mark::Kept;
         kept.value = vec!["a very long \x1b value that does not fit".into()];

@@ -79,6 +79,11 @@ fn answer(request: &MetaRequest) -> Result<Vec<MetaItem>, Trouble> {
             let own = a_record(36_906, "SmartHost", "STRING", &["a.example"]);
             [own, below].map(|row| MetaItem::Record(Box::new(row))).into()
         }
+        MetaRequest::Find { text, .. } if text == "smart" => {
+            let key = KeyRow { path: "smtpsvc".into(), depth: 0, records: 0, children: 0 };
+            let record = a_record(36_906, "SmartHost", "STRING", &["a.example"]);
+            vec![MetaItem::Key(key), MetaItem::Record(Box::new(record))]
+        }
         MetaRequest::Confirm => vec![MetaItem::Confirmed(12)],
         MetaRequest::Backup { .. } => vec![MetaItem::Backup(Box::new(a_backup("it differs.")))],
         _ => Vec::new(),
@@ -139,6 +144,32 @@ fn what_is_set() {
     check(&["set", "smtpsvc/1/smarthost", ""], a_set("smtpsvc/1", "smarthost", &[""]));
     check(&["set", "smtpsvc/1"], Vec::new());
     check(&["set", "smarthost", "a"], Vec::new());
+}
+
+/// As adsutil has it: a property below a key, and -1 for the largest number.
+#[test]
+fn what_adsutil_writes_is_taken() {
+    let find = |path: &str, text: &str| MetaRequest::Find { path: path.into(), text: text.into() };
+    let asks = |arguments: &[&str], expected: MetaRequest| {
+        assert_eq!(run(arguments, None, false).1.pop(), Some(expected));
+    };
+    asks(&["find", "smtpsvc/smtpusetcpdns"], find("smtpsvc", "smtpusetcpdns"));
+    asks(&["find", "192.0.2.0/25"], find("/", "192.0.2.0/25"));
+    asks(&["find", "a/SmartHost", "--path", "smtpsvc"], find("smtpsvc", "a/SmartHost"));
+    assert_eq!(steps(&["set", "smtpsvc", "36997", "-1"]), a_set("smtpsvc", "36997", &["-1"]));
+    assert_eq!(steps(&["set", "smtpsvc/36997", "-1"]), a_set("smtpsvc", "36997", &["-1"]));
+}
+
+#[test]
+fn what_is_found_says_what_it_is() {
+    let (_, _, text) = run(&["find", "smart", "--json"], None, true);
+    let found: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<_> = found.iter().map(|found| (&found["kind"], &found["path"])).collect();
+    let (key, record) = (serde_json::json!("key"), serde_json::json!("record"));
+    assert_eq!(kinds, [(&key, &"smtpsvc".into()), (&record, &"/LM/SmtpSvc/1".into())], "{text}");
+    let (_, _, text) = run(&["enum", "smtpsvc"], None, true);
+    assert!(!text.contains("kind"), "all of one kind: {text}");
 }
 
 #[test]

@@ -28,17 +28,36 @@ pub(crate) enum FormFor {
     Restore(BackupRow),
 }
 
+/// What Enter did.
+enum Done {
+    Closes,
+    Waits,
+}
+
 /// Some lines that are typed.
 pub(crate) struct Form {
     title: String,
     fields: Vec<(&'static str, Field)>,
     at: usize,
     what: FormFor,
-    trouble: String,
+    pub(super) trouble: String,
 }
 
-/// What the label of a secret field is: its text is shown as dots.
+/// What is wrong with which field.
+pub(crate) struct Trouble {
+    pub(crate) field: usize,
+    pub(crate) what: String,
+}
+
+impl From<&str> for Trouble {
+    fn from(what: &str) -> Self {
+        Self { field: 0, what: what.into() }
+    }
+}
+
+/// What the labels of secret fields are: their text is shown as dots.
 pub(crate) const PASSWORD: &str = "Password";
+pub(crate) const PASSWORD_AGAIN: &str = "Password again";
 
 impl Form {
     pub(crate) fn new(title: &str, fields: Vec<(&'static str, Field)>, what: FormFor) -> Self {
@@ -47,19 +66,19 @@ impl Form {
 
     pub(crate) fn key(mut self, key: KeyEvent, state: &mut State) -> Vec<Layer> {
         let last = self.fields.len().saturating_sub(1);
+        self.trouble.clear();
         match key.code {
             KeyCode::Esc => return Vec::new(),
             KeyCode::Tab | KeyCode::Down => self.at = if self.at >= last { 0 } else { self.at + 1 },
             KeyCode::BackTab | KeyCode::Up => self.at = if self.at == 0 { last } else { self.at - 1 },
-            KeyCode::Enter if self.at < last => self.at += 1,
-            KeyCode::Enter => {
-                if let Err(trouble) = self.done(state) {
-                    self.trouble = trouble;
-                    self.at = 0;
-                    return vec![Layer::Form(self)];
+            KeyCode::Enter => match self.done(state) {
+                Ok(Done::Closes) => return Vec::new(),
+                Ok(Done::Waits) => {}
+                Err(trouble) => {
+                    self.trouble = trouble.what;
+                    self.at = trouble.field.min(last);
                 }
-                return Vec::new();
-            }
+            },
             _ => {
                 if let Some((_, field)) = self.fields.get_mut(self.at) {
                     field.key(key);
@@ -73,7 +92,12 @@ impl Form {
         self.fields.get(at).map(|(_, field)| field.text()).unwrap_or_default()
     }
 
-    fn done(&self, state: &mut State) -> Result<(), String> {
+    /// Whether it makes a key: it stays until the service has said whether it would take it.
+    pub(crate) fn makes_key(&self) -> bool {
+        matches!(self.what, FormFor::Key { .. })
+    }
+
+    fn done(&self, state: &mut State) -> Result<Done, Trouble> {
         match &self.what {
             FormFor::Find => {
                 let text = self.text(0).trim().to_owned();
@@ -89,32 +113,36 @@ impl Form {
                     return Err("Type a name.".into());
                 }
                 let path = pending::child(above, &name);
-                state.wait(MetaStep::Create { path: path.clone() });
-                if !state.tree.is_known(&path) {
-                    state.choose_key(&path);
+                if state.tree.is_known(&path) || pending::is_to_be_made(&state.pending, &path) {
+                    return Err("There is such a key already.".into());
                 }
+                state.propose(vec![MetaStep::Create { path }]);
+                return Ok(Done::Waits);
             }
             FormFor::MakeBackup => {
-                let name = self.text(0).trim().to_owned();
-                if name.is_empty() {
-                    return Err("Type a name: up to 100 letters and digits.".into());
-                }
-                backups::make(name, self.text(1), state);
+                let fields: Vec<String> = self.fields.iter().map(|(_, field)| field.text()).collect();
+                backups::make(&fields, state)?;
             }
             FormFor::Verify(row) => backups::verify(row, &self.text(0), state),
             FormFor::Restore(row) => backups::restore(row, &self.text(0), state),
         }
-        Ok(())
+        Ok(Done::Closes)
     }
 
     pub(crate) fn view(&self, columns: usize) -> View {
         let mut lines = Vec::new();
         for (index, (label, field)) in self.fields.iter().enumerate() {
             lines.push(Line::from(format!("{label}:")));
-            lines.push(field.line("", columns, index == self.at, *label == PASSWORD));
+            let is_secret = matches!(*label, PASSWORD | PASSWORD_AGAIN);
+            lines.push(field.line("", columns, index == self.at, is_secret));
         }
         lines.extend(text::wrap(&self.trouble, columns).into_iter().map(Line::from));
-        let hints = "Enter goes on, Tab to the next line, Esc closes".into();
+        let hints = if self.fields.len() > 1 {
+            "Enter is OK, Tab next, Esc closes"
+        } else {
+            "Enter is OK, Esc closes"
+        };
+        let hints = hints.into();
         View { title: self.title.clone(), lines, focus: self.at * 2 + 1, hints, is_full: false }
     }
 }

@@ -6,11 +6,12 @@ mod prompt;
 mod record;
 mod value;
 
-pub(crate) use form::{Form, FormFor, PASSWORD};
+pub(crate) use form::{Form, FormFor, PASSWORD, PASSWORD_AGAIN, Trouble};
 pub(crate) use prompt::{Confirm, Menu, Say, Then};
 pub(crate) use record::RecordDialog;
 
 use crate::backups::Backups;
+use crate::check::Check;
 use crate::find::Found;
 use crate::history::History;
 use crate::review::Review;
@@ -29,6 +30,7 @@ pub(crate) enum Layer {
     Review(Box<Review>),
     Backups(Backups),
     History(History),
+    Check(Check),
 }
 
 /// A layer as it is drawn.
@@ -56,6 +58,7 @@ impl Layer {
             Self::Review(review) => Review::key(review, key, state),
             Self::Backups(backups) => backups.key(key, state),
             Self::History(history) => history.key(key, state),
+            Self::Check(check) => check.key(key, state),
         }
     }
 
@@ -66,11 +69,12 @@ impl Layer {
             Self::Confirm(confirm) => confirm.view(columns),
             Self::Menu(menu) => menu.view(),
             Self::Form(form) => form.view(columns),
-            Self::Record(dialog) => dialog.view(state, columns),
+            Self::Record(dialog) => dialog.view(state, columns, height),
             Self::Found(found) => found.view(columns),
             Self::Review(review) => review.view(columns),
-            Self::Backups(backups) => backups.view(columns),
+            Self::Backups(backups) => backups.view(state, columns),
             Self::History(history) => history.view(columns),
+            Self::Check(check) => check.view(columns),
         }
     }
 
@@ -85,7 +89,26 @@ impl Layer {
             | Self::Menu(_)
             | Self::Found(_)
             | Self::Backups(_)
-            | Self::History(_) => false,
+            | Self::History(_)
+            | Self::Check(_) => false,
+        }
+    }
+
+    /// Whether it is closed when the steps that it makes are taken.
+    pub(crate) fn makes_steps(&self) -> bool {
+        match self {
+            Self::Record(_) => true,
+            Self::Form(form) => form.makes_key(),
+            _ => false,
+        }
+    }
+
+    /// Says why the steps that it makes were not taken.
+    pub(crate) fn untaken(&mut self, why: &str) {
+        match self {
+            Self::Record(dialog) => dialog.trouble = why.into(),
+            Self::Form(form) => form.trouble = why.into(),
+            _ => {}
         }
     }
 
@@ -95,6 +118,10 @@ impl Layer {
 
     pub(crate) fn as_backups(&mut self) -> Option<&mut Backups> {
         if let Self::Backups(backups) = self { Some(backups) } else { None }
+    }
+
+    pub(crate) fn as_check(&mut self) -> Option<&mut Check> {
+        if let Self::Check(check) = self { Some(check) } else { None }
     }
 
     pub(crate) fn as_history(&mut self) -> Option<&mut History> {

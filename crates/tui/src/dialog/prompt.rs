@@ -61,8 +61,10 @@ pub(crate) struct Confirm {
 pub(crate) enum Then {
     /// Leaves the editor.
     Quit,
-    /// Keeps a change until it is committed.
-    Wait(MetaStep),
+    /// Asks whether a change would be taken, and keeps it.
+    Propose(MetaStep),
+    /// Keeps steps until they are committed.
+    Wait(Vec<MetaStep>),
     /// Drops all changes that wait.
     Discard,
     /// Asks something.
@@ -74,7 +76,8 @@ impl Confirm {
         match key.code {
             KeyCode::Char('y' | 'Y') => match self.then {
                 Then::Quit => state.leave(),
-                Then::Wait(step) => state.wait(step),
+                Then::Propose(step) => state.propose(vec![step]),
+                Then::Wait(steps) => state.wait(steps),
                 Then::Discard => {
                     state.pending.clear();
                     state.message = "The pending changes are dropped.".into();

@@ -5,7 +5,7 @@ use super::value::{Shape, Value, stored};
 use super::{Layer, View};
 use crate::field::Field;
 use crate::list;
-use crate::pending::{self, ATTRIBUTES, INHERIT, IS_INHERITED, SECURE};
+use crate::pending::{self, ATTRIBUTES, INHERIT, IS_INHERITED, SECURE, Waits};
 use crate::state::State;
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
@@ -48,7 +48,7 @@ pub(crate) struct RecordDialog {
     attribute: usize,
     value: Value,
     part: Part,
-    trouble: String,
+    pub(super) trouble: String,
 }
 
 impl RecordDialog {
@@ -125,20 +125,17 @@ impl RecordDialog {
         }
         match key.code {
             KeyCode::Esc => return Vec::new(),
+            KeyCode::F(3) => this.explain(state),
             KeyCode::Tab => this.go(true, state),
             KeyCode::BackTab => this.go(false, state),
             KeyCode::Enter if this.part == Part::Id => {
-                if this.adopt(&state.schema) {
+                if this.adopt(state) && this.part == Part::Id {
                     this.part = Part::Data;
                 }
             }
             KeyCode::Enter => match this.step() {
-                Ok(step) => {
-                    let id = this.id;
-                    state.wait(step);
-                    state.records.chosen = id;
-                    return Vec::new();
-                }
+                // It closes when the service would take the step.
+                Ok(step) => state.propose(vec![step]),
                 Err(trouble) => this.trouble = trouble,
             },
             _ => this.part_key(key, state),
@@ -148,7 +145,7 @@ impl RecordDialog {
 
     /// Goes to the next part, or the one before. The id of a record that is edited stays.
     fn go(&mut self, is_forward: bool, state: &State) {
-        if self.part == Part::Id && !self.adopt(&state.schema) {
+        if self.part == Part::Id && (!self.adopt(state) || self.part != Part::Id) {
             return;
         }
         let first = usize::from(self.edited.is_some());
@@ -162,9 +159,21 @@ impl RecordDialog {
         self.part = PARTS.get(to).copied().unwrap_or(Part::Data);
     }
 
-    /// Takes the id that is under the cursor, and what the schema says of it.
-    fn adopt(&mut self, schema: &[PropertyRow]) -> bool {
-        match self.known.choice(schema) {
+    /// Says all that the schema says of the property.
+    fn explain(&self, state: &mut State) {
+        let property = match self.part {
+            Part::Id => self.known.property(&state.schema, self.type_name()),
+            _ => self.property.as_ref(),
+        };
+        let Some(property) = property else { return };
+        let (title, said) =
+            (format!("{} {}", property.id, property.name), crate::explain::property(property));
+        state.say(&title, vec![said]);
+    }
+
+    /// Takes the id that is under the cursor, and what the schema says of it. The key's own record of that id is edited.
+    fn adopt(&mut self, state: &State) -> bool {
+        match self.known.choice(&state.schema, self.type_name()) {
             None => {
                 self.trouble = "Type a number, or a part of a known name.".into();
                 return false;
@@ -183,15 +192,28 @@ impl RecordDialog {
             }
             Some(Choice::Property(_)) => {}
         }
-        if let Some(id) = self.id {
-            self.known = Known::new(id);
+        let Some(id) = self.id else { return false };
+        self.known = Known::new(id);
+        let there = state.records.lines(&state.pending, &state.schema);
+        let there = there.into_iter().find(|shown| shown.row.id == id && shown.waits != Waits::Gone);
+        match there.map(|shown| shown.row) {
+            Some(row) if row.pinned.is_some() => {
+                let place = row.pinned.unwrap_or_default();
+                self.trouble = format!("It is pinned by {place}: change it there.");
+                return false;
+            }
+            Some(row) if !row.inherited => {
+                *self = Self::edit(&row, &self.path, self.property.as_ref());
+                self.trouble = "It is here already: its value is edited.".into();
+            }
+            Some(_) | None => {}
         }
         true
     }
 
     fn part_key(&mut self, key: KeyEvent, state: &State) {
         match self.part {
-            Part::Id => self.known.key(key, &state.schema),
+            Part::Id => self.known.key(key, &state.schema, self.type_name()),
             Part::UserType => {
                 let at =
                     USER_TYPES.iter().position(|(number, _)| number.to_string() == self.user_type.text());
@@ -253,7 +275,19 @@ impl RecordDialog {
         })
     }
 
-    pub(crate) fn view(&self, state: &State, columns: usize) -> View {
+    pub(crate) fn view(&self, state: &State, columns: usize, height: usize) -> View {
+        // What the other parts leave over is for the explanation.
+        let bare = self.lines(state, columns, 0).0.len();
+        let (mut lines, mut focus) = self.lines(state, columns, height.saturating_sub(bare).max(1));
+        if !self.trouble.is_empty() {
+            focus = lines.len();
+            lines.extend(text::wrap(&self.trouble, columns).into_iter().map(Line::from));
+        }
+        View { title: self.title(), lines, focus, hints: self.hints().into(), is_full: false }
+    }
+
+    /// The lines of all parts with so many of the explanation, and which one has the cursor.
+    fn lines(&self, state: &State, columns: usize, explained: usize) -> (Vec<Line<'static>>, usize) {
         let mut lines: Vec<Line<'static>> = Vec::new();
         let mut focus = 0;
         for part in PARTS {
@@ -261,7 +295,7 @@ impl RecordDialog {
             let start = lines.len();
             let mut at = 0;
             match part {
-                Part::Id => lines.extend(self.id_lines(state, columns)),
+                Part::Id => lines.extend(self.id_lines(state, columns, explained)),
                 Part::UserType => lines.push(self.user_type_line(columns)),
                 Part::DataType => {
                     let line = Line::from(format!("Data type: < {} >", self.type_name()));
@@ -284,17 +318,12 @@ impl RecordDialog {
                 focus = start + at;
             }
         }
-        if !self.trouble.is_empty() {
-            focus = lines.len();
-            lines.extend(text::wrap(&self.trouble, columns).into_iter().map(Line::from));
-        }
-        View { title: self.title(), lines, focus, hints: self.hints().into(), is_full: false }
+        (lines, focus)
     }
 
     fn title(&self) -> String {
         let what = match &self.edited {
             None => "New record at",
-            Some(row) if row.pinned.is_some() => "Edit (pinned by the configuration file) at",
             Some(row) if row.inherited => "Override at",
             Some(_) => "Edit at",
         };
@@ -303,32 +332,32 @@ impl RecordDialog {
 
     fn hints(&self) -> &'static str {
         match self.part {
-            Part::Id => "Type a number or a name, Up/Down choose, Enter takes it, Esc closes",
+            Part::Id => "Type a number or a name, Up/Down choose, F3 says more, Enter takes it, Esc",
             Part::Data if matches!(self.shape(), Shape::Bits(_)) => {
-                "Up/Down, Space sets a bit, F2 hex, Enter is OK, Tab next, Esc closes"
+                "Up/Down, Space sets a bit, F2 hex, F3 says more, Enter is OK, Tab next, Esc"
             }
             Part::Data if self.shape() == Shape::List => {
-                "a adds, Enter edits, d deletes, Tab next, Esc closes"
+                "a adds, Enter edits, d deletes, F3 says more, Tab next (OK), Esc closes"
             }
-            Part::Data => "F2 decimal/hex, Up/Down choose, Enter is OK, Tab next, Esc closes",
+            Part::Data => "F2 decimal/hex, Up/Down choose, F3 says more, Enter is OK, Tab next, Esc",
             Part::Attributes => "Up/Down, Space sets, Enter is OK, Tab next, Esc closes",
             Part::UserType | Part::DataType => "Up/Down choose, Enter is OK, Tab next, Esc closes",
             Part::Ok => "Enter is OK, Tab next, Esc closes",
         }
     }
 
-    fn id_lines(&self, state: &State, columns: usize) -> Vec<Line<'static>> {
+    fn id_lines(&self, state: &State, columns: usize, explained: usize) -> Vec<Line<'static>> {
         if self.part == Part::Id {
             let mut lines = vec![self.known.field.line("Id: ", columns, true, false)];
-            lines.extend(self.known.lines(&state.schema, columns));
+            lines.extend(self.known.lines(&state.schema, self.type_name(), columns, explained));
             return lines;
         }
         let id = self.id.map(|id| id.to_string()).unwrap_or_default();
         let name = self.property.as_ref().map_or("(other)", |property| property.name.as_str());
         let mut lines = vec![Line::from(text::shorten(&format!("Id: {id} {name}"), columns))];
         if let Some(property) = &self.property {
-            let explained = text::wrap(&crate::explain::property(property), columns);
-            lines.extend(explained.into_iter().take(3).map(Line::from));
+            let said = text::beginning(&crate::explain::property(property), columns, explained);
+            lines.extend(said.into_iter().map(Line::from));
         }
         lines
     }

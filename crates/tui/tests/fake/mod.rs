@@ -3,9 +3,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use postroad_control::meta::*;
-use postroad_control::{Failed, FailedKind, Item, Request};
+use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
-use postroad_tui::{Event, Options, State, draw, settle};
+use postroad_tui::{Event, Metabase, Options, State, draw, settle};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::collections::BTreeMap;
@@ -28,6 +28,32 @@ pub struct Fake {
     pub down: bool,
     /// The places in a file that pin properties.
     pub pins: BTreeMap<u32, String>,
+    /// The process id of the service that answers; none: the store does.
+    pub service: Option<u32>,
+    /// What the check finds.
+    pub findings: Vec<Finding>,
+    /// Whether the editor let go of the store.
+    pub let_go: bool,
+    /// Names of properties that have another one here.
+    pub names: BTreeMap<u32, String>,
+    /// What the schema says of each property, if not the usual.
+    pub doc: String,
+    /// Keys that are found whatever is looked for.
+    pub many: usize,
+}
+
+impl Metabase for Fake {
+    fn ask(&mut self, request: &MetaRequest, each: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.answer(request, each)
+    }
+
+    fn service(&self) -> Option<u32> {
+        self.service
+    }
+
+    fn let_go(&mut self) {
+        self.let_go = true;
+    }
 }
 
 pub fn stored(kind: &str, value: &[&str]) -> Stored {
@@ -92,6 +118,12 @@ impl Fake {
             asked: Vec::new(),
             down: false,
             pins: BTreeMap::new(),
+            service: Some(4711),
+            findings: Vec::new(),
+            let_go: false,
+            many: 0,
+            names: BTreeMap::new(),
+            doc: String::new(),
         };
         fake.remember("setup (fresh)", "fresh install", None, Vec::new());
         fake
@@ -130,7 +162,9 @@ impl Fake {
             from: from.into(),
             inherited,
             id,
-            name: known.as_ref().map_or_else(|| format!("UnknownName_{id}"), |known| known.name.clone()),
+            name: self.names.get(&id).cloned().unwrap_or_else(|| {
+                known.as_ref().map_or_else(|| format!("UnknownName_{id}"), |known| known.name.clone())
+            }),
             attributes: stored.attributes | if inherited { 0x20 } else { 0 },
             attribute_names: "INHERIT".into(),
             user_type: stored.user_type,
@@ -179,20 +213,28 @@ impl Fake {
         for step in steps {
             match step {
                 MetaStep::Create { path } => {
-                    tree.entry(path.clone()).or_default();
+                    if path.contains("//") {
+                        return Err(failed(FailedKind::Usage, "a key has no empty part"));
+                    }
+                    for key in std::iter::successors(Some(path.as_str()), |path| above(path)) {
+                        tree.entry(key.into()).or_default();
+                    }
                 }
                 MetaStep::Delete { path } => {
                     tree.retain(|key, _| key != path && !key.starts_with(&format!("{path}/")))
                 }
                 MetaStep::Set { path, property, value, data_type, user_type, attributes } => {
                     let kind = data_type.clone().unwrap();
+                    if self.pins.contains_key(&property.parse().unwrap()) {
+                        return Err(failed(FailedKind::Refused, "it is pinned"));
+                    }
                     if kind == "DWORD"
                         && value[0].parse::<u32>().is_err()
                         && !value[0].starts_with("0x")
                         && value[0] != "TRUE"
                         && value[0] != "FALSE"
                     {
-                        return Err(failed(FailedKind::Refused, "it is not a number of 32 bits"));
+                        return Err(failed(FailedKind::Usage, "it is not a number of 32 bits"));
                     }
                     let record = Stored {
                         kind,
@@ -210,16 +252,17 @@ impl Fake {
         Ok(tree)
     }
 
-    pub fn ask(&mut self, request: &Request, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
-        let Request::Meta(request) = request else { panic!("only the metabase is asked") };
+    fn answer(&mut self, request: &MetaRequest, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
         self.asked.push(request.clone());
         if self.down {
             return Err(failed(FailedKind::Unavailable, "there is no service at /var/lib/postroad"));
         }
-        let mut tell = |item: MetaItem| each(Item::Meta(item));
         match request {
             MetaRequest::Schema => {
-                schema().into_iter().for_each(|row| tell(MetaItem::Property(Box::new(row))));
+                for row in schema() {
+                    let doc = if self.doc.is_empty() { row.doc.clone() } else { self.doc.clone() };
+                    tell(MetaItem::Property(Box::new(PropertyRow { doc, ..row })));
+                }
             }
             MetaRequest::Tree { path, .. } => {
                 self.keys(path)?.into_iter().for_each(|row| tell(MetaItem::Key(row)))
@@ -228,7 +271,8 @@ impl Fake {
                 self.records(path)?.into_iter().for_each(|row| tell(MetaItem::Record(Box::new(row))));
             }
             MetaRequest::Find { text, .. } => {
-                let found = self.found(text);
+                let mut found = self.found(text);
+                found.extend((0..self.many).map(|_| MetaItem::Key(self.keys("/").unwrap().remove(0))));
                 if found.is_empty() {
                     return Err(failed(FailedKind::NotFound, "nothing matches"));
                 }
@@ -244,6 +288,10 @@ impl Fake {
                 tell(MetaItem::Change(Box::new(self.change(after, how, true)?)));
             }
             MetaRequest::Log { limit, generation } => {
+                let waits = self.past.iter().find_map(|(row, _)| Some((row.generation, row.confirm_until?)));
+                if let Some((generation, until)) = waits {
+                    tell(MetaItem::Pending(PendingRow { generation, until }));
+                }
                 let wanted =
                     |row: &&(HistoryRow, Tree)| generation.is_none_or(|wanted| row.0.generation == wanted);
                 for (row, _) in self.past.iter().rev().filter(wanted).take(*limit) {
@@ -251,11 +299,20 @@ impl Fake {
                 }
             }
             MetaRequest::Confirm => {
-                let (row, _) = self.past.last_mut().unwrap();
+                let (row, _) = self.past.iter_mut().find(|(row, _)| row.confirm_until.is_some()).unwrap();
                 row.confirm_until = None;
                 tell(MetaItem::Confirmed(row.generation));
             }
-            request => self.backup(request, &mut tell)?,
+            MetaRequest::Undo { how } => {
+                let at = self.past.iter().position(|(row, _)| row.confirm_until.is_some()).unwrap();
+                self.past[at].0.confirm_until = None;
+                let after = self.past[at - 1].1.clone();
+                tell(MetaItem::Change(Box::new(self.change(after, how, false)?)));
+            }
+            MetaRequest::Check { .. } => {
+                self.findings.iter().for_each(|found| tell(MetaItem::Finding(Box::new(found.clone()))));
+            }
+            request => self.backup(request, tell)?,
         }
         Ok(())
     }
@@ -268,10 +325,23 @@ impl Fake {
         };
         match request {
             MetaRequest::Backups => {
-                self.backups.iter().for_each(|(row, _)| tell(MetaItem::Backup(Box::new(row.clone()))));
+                // A list reads no records.
+                let row = |row: &BackupRow| BackupRow { verified: false, ..row.clone() };
+                self.backups.iter().for_each(|(one, _)| tell(MetaItem::Backup(Box::new(row(one)))));
             }
-            MetaRequest::Backup { name, password, .. } => {
-                let version = self.backups.iter().filter(|(row, _)| row.name == *name).count() as u32;
+            MetaRequest::Backup { name, version, overwrite, password } => {
+                let of_name = self.backups.iter().filter(|(row, _)| row.name == *name);
+                let next = of_name.map(|(row, _)| row.version + 1).max().unwrap_or(0);
+                let version = match version {
+                    VersionWanted::Next => next,
+                    VersionWanted::Highest => next.saturating_sub(1),
+                    VersionWanted::This(version) => *version,
+                };
+                let is_it = |row: &BackupRow| row.name == *name && row.version == version;
+                if self.backups.iter().any(|(row, _)| is_it(row)) && !overwrite {
+                    return Err(failed(FailedKind::Refused, "it is there already"));
+                }
+                self.backups.retain(|(row, _)| !is_it(row));
                 let row = BackupRow {
                     name: name.clone(),
                     version,
@@ -425,16 +495,18 @@ pub struct Desk {
     pub fake: Fake,
     pub state: State,
     pub terminal: Terminal<TestBackend>,
+    /// Whether it is written down what the screen said while something was asked that may take long, and that.
+    pub listens: bool,
+    pub said: Vec<String>,
 }
 
 impl Desk {
     pub fn sized(fake: Fake, options: Options, width: u16, height: u16) -> Self {
         let (state, effects) = State::new(options);
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let mut desk = Self { fake, state, terminal };
+        let mut desk = Self { fake, state, terminal, listens: false, said: Vec::new() };
         desk.state.handle(Event::Resize(width, height));
-        let fake = &mut desk.fake;
-        settle(&mut desk.state, effects, &mut |request, each| fake.ask(request, each));
+        settle(&mut desk.state, effects, &mut desk.fake, &mut |_| Ok(())).unwrap();
         desk
     }
 
@@ -444,8 +516,18 @@ impl Desk {
 
     pub fn event(&mut self, event: Event) {
         let effects = self.state.handle(event);
-        let fake = &mut self.fake;
-        settle(&mut self.state, effects, &mut |request, each| fake.ask(request, each));
+        let (fake, terminal, said) = (&mut self.fake, &mut self.terminal, &mut self.said);
+        let listens = self.listens;
+        let mut show = |state: &State| {
+            if !listens {
+                return Ok(());
+            }
+            terminal.draw(|frame| draw(state, frame)).unwrap();
+            let screen = terminal.backend().to_string();
+            said.push(screen.lines().rev().find(|line| line.contains("...")).unwrap_or_default().to_owned());
+            Ok(())
+        };
+        settle(&mut self.state, effects, fake, &mut show).unwrap();
     }
 
     pub fn press(&mut self, code: KeyCode) -> &mut Self {
