@@ -279,7 +279,9 @@ fn help_everywhere() {
         assert!(verb.stdout.contains("Usage: postroad"), "{verbs:?}: {}", verb.stdout);
         seen.push(verbs.join(" "));
         let list = verb.stdout.split_once("Commands:\n").map_or("", |(_, rest)| rest);
-        for line in list.lines().take_while(|line| line.starts_with("  ")) {
+        // A description that is too long for a line goes on deeper.
+        let names = list.lines().take_while(|line| line.starts_with("  "));
+        for line in names.filter(|line| !line.starts_with("   ")) {
             let name = line.split_whitespace().next().unwrap();
             if name != "help" {
                 follow(&[verbs, &[name.to_owned()]].concat(), seen);

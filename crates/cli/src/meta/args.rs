@@ -170,7 +170,7 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=LOG_MAX))]
         limit: usize,
     },
-    /// Make everything be as it was at a generation, or undo the change that waits to be confirmed
+    /// Make everything be as it was at a generation, or undo what waits
     #[command(after_help = "\
 Examples:
   postroad meta rollback 11 --dry-run
