@@ -55,6 +55,11 @@ impl State {
                     self.effects.extend(request.map(|request| Effect { purpose: Purpose::IfMeant, request }));
                 }
             }
+            // It is over: confirmed elsewhere, or undone in its time.
+            Purpose::Confirmed if failed.kind == FailedKind::NotFound => {
+                self.say_failed(failed);
+                self.refresh();
+            }
             Purpose::IfMeant => {}
             Purpose::Records(path) => {
                 self.records.take(path, Vec::new());

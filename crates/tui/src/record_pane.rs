@@ -118,7 +118,7 @@ impl Widths {
 pub(crate) fn value(shown: &Shown) -> String {
     let row = &shown.row;
     if shown.waits == Waits::Gone {
-        return "(to be deleted)".into();
+        return "(goes)".into();
     }
     if row.secret {
         return "(secret)".into();
