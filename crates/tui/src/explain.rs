@@ -21,7 +21,7 @@ pub(crate) fn waiting(request: &MetaRequest) -> Option<&'static str> {
             "Checking, and looking up the hosts; that may take a minute..."
         }
         MetaRequest::Check { .. } => "Checking...",
-        MetaRequest::Log { .. } => "Reading the log...",
+        MetaRequest::Log { limit, .. } if *limit > 1 => "Reading the log...",
         MetaRequest::Backup { .. } => "Making the backup and reading it back...",
         MetaRequest::Backups => "Reading the backups...",
         MetaRequest::Verify { .. } => "Reading the backup...",

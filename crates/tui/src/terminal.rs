@@ -57,10 +57,10 @@ fn edit(
     state.handle(Event::Resize(size.width, size.height));
     loop {
         let began = Instant::now();
-        settle(&mut state, effects, metabase, &mut |state| {
+        let was_said = settle(&mut state, effects, metabase, &mut |state| {
             terminal.draw(|frame| crate::draw(state, frame)).map(|_| ())
         })?;
-        if began.elapsed() > BLIND {
+        if was_said && began.elapsed() > BLIND {
             while event::poll(Duration::ZERO)? {
                 event::read()?;
             }
@@ -127,7 +127,7 @@ fn pressed(state: &mut State, mut key: KeyEvent) -> Vec<Effect> {
 }
 
 /// Asks everything that the state wants to know, and what it wants to know after that. Before a question that may take long
-/// the state is shown, so that it says what is waited for.
+/// the state is shown, so that it says what is waited for; gives whether there was one.
 ///
 /// # Errors
 /// What `show` does not do.
@@ -136,11 +136,13 @@ pub fn settle(
     effects: Vec<Effect>,
     metabase: &mut dyn Metabase,
     show: &mut dyn FnMut(&State) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut waiting = VecDeque::from(effects);
+    let mut was_said = false;
     for _ in 0..QUESTIONS_MAX {
-        let Some(Effect { purpose, request }) = waiting.pop_front() else { return Ok(()) };
+        let Some(Effect { purpose, request }) = waiting.pop_front() else { break };
         if state.waits_for(&request) {
+            was_said = true;
             show(state)?;
         }
         let mut items = Vec::new();
@@ -156,5 +158,5 @@ pub fn settle(
         let service = metabase.service();
         waiting.extend(state.handle(Event::Answer { purpose, answer, cut, service }));
     }
-    Ok(())
+    Ok(was_said)
 }
