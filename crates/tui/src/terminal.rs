@@ -28,6 +28,8 @@ const ITEMS_MAX: usize = 50_000;
 const QUESTIONS_MAX: usize = 20_000;
 /// Without a key for so long, nobody is busy here, and a service may want to start.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody else changed something, while nobody is busy.
+const WATCH: Duration = Duration::from_secs(2);
 /// Keys that were pressed while an answer took longer than this were meant for a screen that is not there any more.
 const BLIND: Duration = Duration::from_millis(500);
 
@@ -73,6 +75,10 @@ fn edit(
         terminal.draw(|frame| crate::draw(&state, frame))?;
         if !event::poll(IDLE)? {
             metabase.let_go();
+            if !event::poll(WATCH)? {
+                effects = state.handle(Event::Idle);
+                continue;
+            }
         }
         effects = match event::read()? {
             event::Event::Key(key) if key.is_press() || key.is_repeat() => pressed(&mut state, key),
