@@ -210,6 +210,9 @@ fn who_answers_is_said_when_that_changes() {
     let (program, data) = (program().display().to_string(), data.display().to_string());
     let terminal = Terminal::open(postroad.dir(), (80, 24), &[&program, "--data", &data, "metaedit"]);
     terminal.shows(&[&format!("MetaEdit  service {}", postroad.process().id())]);
+    let set = postroad.verb(&["meta", "set", "smtpsvc", "HopCount", "17"]);
+    assert_eq!(set.status, 0, "{set:?}");
+    terminal.shows(&["changed elsewhere"]);
     postroad.stop();
     terminal.press(&["F5"]);
     println!("{}", terminal.shows(&["has ended", "The store itself is shown"]));

@@ -400,3 +400,49 @@ pub(crate) fn events(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postroad_control::meta::{How, MetaStep};
+
+    /// Whether somebody else could have the folder.
+    fn is_free(data: &Path) -> bool {
+        DataDir::open(data).is_ok()
+    }
+
+    #[test]
+    fn a_session_keeps_a_store_at_rest_until_it_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut session = Session::new(&data);
+        let tree = MetaRequest::Tree { path: "/LM".into(), depth: 1 };
+        assert!(session.ask(&tree, &mut |_| {}).is_err(), "a look makes no folder");
+        let create = MetaRequest::Change {
+            steps: vec![MetaStep::Create { path: "/LM/X".into() }],
+            how: How::default(),
+        };
+        session.ask(&create, &mut |_| {}).unwrap();
+        assert!(!is_free(&data), "it is kept from one question to the next");
+        let keys = |session: &mut Session| {
+            let mut keys = Vec::new();
+            let answered = session.ask(&tree, &mut |item| {
+                if let MetaItem::Key(row) = item {
+                    keys.push(row.path);
+                }
+            });
+            answered.map(|()| keys)
+        };
+        assert!(keys(&mut session).unwrap().contains(&"/LM/X".to_owned()));
+        assert_eq!(session.service(), None, "the store itself was asked");
+        session.let_go();
+        assert!(is_free(&data));
+        // Somebody else changes it meanwhile.
+        let delete = MetaRequest::Change {
+            steps: vec![MetaStep::Delete { path: "/LM/X".into() }],
+            how: How::default(),
+        };
+        ask(&data, &Request::Meta(delete), &mut |_| {}).unwrap();
+        assert!(!keys(&mut session).unwrap().contains(&"/LM/X".to_owned()));
+    }
+}

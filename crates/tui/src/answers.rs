@@ -11,6 +11,7 @@ use postroad_control::meta::{
     RestoreReport,
 };
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
+use postroad_mail::time::Wall;
 
 impl State {
     /// Takes the answer to a question, of which `cut` parts are not here.
@@ -43,6 +44,7 @@ impl State {
                 self.records.take(path, Vec::new());
                 self.ask_records();
             }
+            Purpose::Watch => {}
             // A store without a history has no newest change.
             Purpose::Newest if failed.kind == FailedKind::NotFound => {}
             Purpose::Try(steps) => self.take_untaken(steps, failed),
@@ -54,6 +56,11 @@ impl State {
                     let request = review.if_meant(&self.pending, &self.options);
                     self.effects.extend(request.map(|request| Effect { purpose: Purpose::IfMeant, request }));
                 }
+            }
+            // It is over: confirmed elsewhere, or undone in its time.
+            Purpose::Confirmed if failed.kind == FailedKind::NotFound => {
+                self.say_failed(failed);
+                self.refresh();
             }
             Purpose::IfMeant => {}
             Purpose::Records(path) => {
@@ -112,13 +119,13 @@ impl State {
                 });
                 self.records.take(&path, rows);
             }
-            Purpose::Newest => {
-                let waits = items.iter().find_map(|item| match item {
-                    MetaItem::Pending(row) => Some((row.generation, row.until)),
-                    _ => None,
-                });
-                self.unconfirmed = waits;
-                self.generation = histories(items).first().map(|row| row.generation);
+            Purpose::Newest => (self.generation, self.unconfirmed) = newest(items),
+            Purpose::Watch => {
+                let (generation, unconfirmed) = newest(items);
+                if (generation, unconfirmed) != (self.generation, self.unconfirmed) {
+                    self.message = "The metabase was changed elsewhere: this is how it is.".into();
+                    self.refresh();
+                }
             }
             Purpose::Try(steps) => {
                 let is_there = change(items).is_some_and(|(report, _)| makes_nothing(&steps, &report));
@@ -225,6 +232,15 @@ fn makes_nothing(steps: &[MetaStep], report: &ChangeReport) -> bool {
         difference.kind == DifferenceKind::KeyCreated && pending::is_same(&difference.path, path)
     };
     report.differences.len() < TOLD_MAX && !report.differences.iter().any(makes)
+}
+
+/// The newest change, and the one that waits to be confirmed.
+fn newest(items: Vec<MetaItem>) -> (Option<u64>, Option<(u64, Wall)>) {
+    let unconfirmed = items.iter().find_map(|item| match item {
+        MetaItem::Pending(row) => Some((row.generation, row.until)),
+        _ => None,
+    });
+    (histories(items).first().map(|row| row.generation), unconfirmed)
 }
 
 fn all<T>(items: Vec<MetaItem>, of: impl FnMut(MetaItem) -> Option<T>) -> Vec<T> {

@@ -102,7 +102,7 @@ fn draw_tree(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let first = list::first(at, lines.len(), height);
     let is_filtered = !state.tree.filter.is_empty();
     let drawn = lines.iter().enumerate().skip(first).take(height).map(|(index, line)| {
-        let shown = Line::from(text::column_middle(&tree_text(line, is_filtered), columns));
+        let shown = Line::from(tree_text(line, is_filtered, columns));
         chosen_if(index == at, has_focus, shown)
     });
     frame.render_widget(Paragraph::new(drawn.collect::<Vec<_>>()), inner);
@@ -111,15 +111,21 @@ fn draw_tree(state: &State, frame: &mut Frame<'_>, area: Rect) {
 /// Levels of the tree that are indented; deeper ones stand below each other.
 const INDENTED_MAX: usize = 16;
 
-fn tree_text(line: &TreeLine, is_filtered: bool) -> String {
+/// A key in just so many columns. What waits to become of it is not cut off with its name.
+fn tree_text(line: &TreeLine, is_filtered: bool, columns: usize) -> String {
     let sign = if line.waits == Waits::Not { ' ' } else { '*' };
-    let gone = if line.waits == Waits::Gone { " (goes)" } else { "" };
-    let fresh = if line.is_new { " (new)" } else { "" };
-    if is_filtered {
-        return format!("{sign}{} {}{gone}{fresh}", line.sign, line.path);
-    }
-    let indent = " ".repeat(line.depth.min(INDENTED_MAX));
-    format!("{sign}{indent}{} {}{gone}{fresh}", line.sign, line.name)
+    let waits = match (line.is_new, line.waits) {
+        (true, _) => " (new)",
+        (false, Waits::Gone) => " (goes)",
+        (false, Waits::Not | Waits::Set) => "",
+    };
+    let (indent, name) = match is_filtered {
+        true => (0, &line.path),
+        false => (line.depth.min(INDENTED_MAX), &line.name),
+    };
+    let head = format!("{sign}{}{} ", " ".repeat(indent), line.sign);
+    let room = columns.saturating_sub(head.len() + waits.len());
+    text::column(&format!("{head}{}{waits}", text::shorten(name, room)), columns)
 }
 
 fn chosen_if(is_chosen: bool, has_focus: bool, line: Line<'static>) -> Line<'static> {

@@ -21,7 +21,7 @@ pub(crate) fn waiting(request: &MetaRequest) -> Option<&'static str> {
             "Checking, and looking up the hosts; that may take a minute..."
         }
         MetaRequest::Check { .. } => "Checking...",
-        MetaRequest::Log { .. } => "Reading the log...",
+        MetaRequest::Log { limit, .. } if *limit > 1 => "Reading the log...",
         MetaRequest::Backup { .. } => "Making the backup and reading it back...",
         MetaRequest::Backups => "Reading the backups...",
         MetaRequest::Verify { .. } => "Reading the backup...",
@@ -45,7 +45,8 @@ pub(crate) fn minute(at: Wall) -> String {
 /// What the schema says of a property, in some sentences.
 pub(crate) fn property(property: &PropertyRow) -> String {
     let mut text = property.doc.clone();
-    if !property.unit.is_empty() {
+    // What may be given mostly says what it is.
+    if !property.unit.is_empty() && !property.expectation.contains(&property.unit) {
         text.push_str(&format!(" Unit: {}.", property.unit));
     }
     if !property.expectation.is_empty() {
@@ -108,10 +109,16 @@ pub(crate) fn change(report: &ChangeReport) -> Vec<String> {
     }
     lines.extend(report.notes.iter().map(|note| format!("Note: {note}")));
     let reach = report.reach;
-    lines.push(format!(
-        "Reach: {} key(s), {} open session(s), {} message(s) in the queue.",
-        reach.keys, reach.sessions, reach.messages
-    ));
+    let counts = [
+        (reach.keys, "key(s)"),
+        (reach.sessions, "open session(s)"),
+        (reach.messages, "message(s) in the queue"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    if !counts.is_empty() {
+        lines.push(format!("Reach: {}.", counts.join(", ")));
+    }
     lines
 }
 

@@ -14,7 +14,7 @@ const MAIN: &[&str] = &[
     "i               says all that is known of the record",
     "u, U            undoes the last pending change; that of what is chosen",
     "c               reviews and commits the pending changes",
-    "K, Z            keeps, or undoes at once, the change that waits to be confirmed",
+    "K, Z            keeps the change that undoes itself; undoes it",
     "/               filters the pane; Esc shows all again",
     "f               finds by id, name or value",
     "v               checks what is wrong, and repairs it",

@@ -49,6 +49,8 @@ impl RecordPane {
 
 /// From so many columns on, where a record comes from has a column of its own; the explanation says it always.
 const FROM_AT: usize = 54;
+/// From so many columns on there is room for attributes, user type and data type: a name and a value say more than these.
+const ALL_AT: usize = 44;
 /// Columns of the data type where there is no room for the longest one, EXPANDSZ.
 const TYPE_NARROW: usize = 6;
 
@@ -56,6 +58,7 @@ const TYPE_NARROW: usize = 6;
 pub(crate) struct Widths {
     id: usize,
     name: usize,
+    has_all: bool,
     user_type: usize,
     data_type: usize,
     data: usize,
@@ -71,12 +74,14 @@ impl Widths {
         let (id, user_type) = (digits(|row| row.id, 2), digits(|row| row.user_type, 2));
         let data_type = if columns < FROM_AT * 3 / 2 { TYPE_NARROW } else { 8 };
         // Two signs, the attributes, and a blank before each column but the last.
-        let left = columns.saturating_sub(2 + 1 + id + 1 + 1 + 4 + 1 + user_type + 1 + data_type + 1);
+        let has_all = columns >= ALL_AT;
+        let middle = if has_all { 4 + 1 + user_type + 1 + data_type + 1 } else { 0 };
+        let left = columns.saturating_sub(2 + 1 + id + 1 + 1 + middle);
         let from = if columns < FROM_AT { 0 } else { (left / 4).clamp(8, 24) };
         let left = left.saturating_sub(if from == 0 { 0 } else { from + 1 });
         // As wide as SmtpUseTcpDns, where there is room at all.
         let name = (left * 11 / 20).clamp(13, 32).min(left.saturating_sub(4));
-        Self { id, name, user_type, data_type, data: left.saturating_sub(name), from }
+        Self { id, name, has_all, user_type, data_type, data: left.saturating_sub(name), from }
     }
 
     /// The heads of the columns.
@@ -87,7 +92,8 @@ impl Widths {
         let (name, data) = (text::column("Name", self.name), text::column("Data", self.data));
         let user_type = text::column("UT", self.user_type);
         let data_type = text::column("Type", self.data_type);
-        format!("   {id} {name} Attr {user_type} {data_type} {data}{from}")
+        let middle = if self.has_all { format!("Attr {user_type} {data_type} ") } else { String::new() };
+        format!("   {id} {name} {middle}{data}{from}")
     }
 
     /// A record in one line.
@@ -100,15 +106,21 @@ impl Widths {
             }
             from => format!(" {}", text::column("", from)),
         };
+        let middle = match self.has_all {
+            true => format!(
+                "{} {} {} ",
+                text::column(&letters(row.attributes), 4),
+                text::column(&row.user_type.to_string(), self.user_type),
+                text::column(&row.data_type, self.data_type),
+            ),
+            false => String::new(),
+        };
         format!(
-            "{}{} {} {} {} {} {} {}{from}",
+            "{}{} {} {} {middle}{}{from}",
             wait_sign(shown.waits, row),
             mark_sign(row.mark),
             text::column(&row.id.to_string(), self.id),
             text::column_middle(&row.name, self.name),
-            text::column(&letters(row.attributes), 4),
-            text::column(&row.user_type.to_string(), self.user_type),
-            text::column(&row.data_type, self.data_type),
             text::column(&value(shown), self.data),
         )
     }
@@ -118,7 +130,7 @@ impl Widths {
 pub(crate) fn value(shown: &Shown) -> String {
     let row = &shown.row;
     if shown.waits == Waits::Gone {
-        return "(to be deleted)".into();
+        return "(goes)".into();
     }
     if row.secret {
         return "(secret)".into();

@@ -30,6 +30,8 @@ pub enum Event {
     Key(KeyEvent),
     /// The terminal has so many columns and lines.
     Resize(u16, u16),
+    /// No key came for a while.
+    Idle,
     /// A question was answered.
     Answer {
         /// What it was asked for.
@@ -63,6 +65,8 @@ pub enum Purpose {
     Records(String),
     /// The newest change: its number is the generation.
     Newest,
+    /// The same, to see whether somebody else changed something.
+    Watch,
     /// What matches this text.
     Found(String),
     /// Whether these steps can wait to be committed, after those that wait.
@@ -86,6 +90,9 @@ pub enum Purpose {
     /// What is wrong.
     Checked,
 }
+
+/// Asks for the newest change.
+const NEWEST: MetaRequest = MetaRequest::Log { limit: 1, generation: None };
 
 /// Which pane has the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +186,11 @@ impl State {
         match event {
             Event::Resize(width, height) => self.size = (width, height),
             Event::Key(key) => self.key(key),
+            // A store at rest is changed by somebody else only now and then, and is left to whoever wants its lock.
+            Event::Idle if self.layers.is_empty() && self.service.flatten().is_some() => {
+                self.ask(Purpose::Watch, NEWEST);
+            }
+            Event::Idle => {}
             Event::Answer { purpose, answer, cut, service } => {
                 self.asking = None;
                 self.take(purpose, answer, cut);
@@ -331,7 +343,7 @@ impl State {
 
     /// Asks again for all that is shown.
     pub(crate) fn refresh(&mut self) {
-        self.ask(Purpose::Newest, MetaRequest::Log { limit: 1, generation: None });
+        self.ask(Purpose::Newest, NEWEST);
         let mut open = self.tree.open_paths();
         if open.is_empty() {
             open.push(ROOT.into());

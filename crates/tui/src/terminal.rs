@@ -28,6 +28,8 @@ const ITEMS_MAX: usize = 50_000;
 const QUESTIONS_MAX: usize = 20_000;
 /// Without a key for so long, nobody is busy here, and a service may want to start.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody else changed something, while nobody is busy.
+const WATCH: Duration = Duration::from_secs(2);
 /// Keys that were pressed while an answer took longer than this were meant for a screen that is not there any more.
 const BLIND: Duration = Duration::from_millis(500);
 
@@ -57,10 +59,10 @@ fn edit(
     state.handle(Event::Resize(size.width, size.height));
     loop {
         let began = Instant::now();
-        settle(&mut state, effects, metabase, &mut |state| {
+        let was_said = settle(&mut state, effects, metabase, &mut |state| {
             terminal.draw(|frame| crate::draw(state, frame)).map(|_| ())
         })?;
-        if began.elapsed() > BLIND {
+        if was_said && began.elapsed() > BLIND {
             while event::poll(Duration::ZERO)? {
                 event::read()?;
             }
@@ -73,6 +75,10 @@ fn edit(
         terminal.draw(|frame| crate::draw(&state, frame))?;
         if !event::poll(IDLE)? {
             metabase.let_go();
+            if !event::poll(WATCH)? {
+                effects = state.handle(Event::Idle);
+                continue;
+            }
         }
         effects = match event::read()? {
             event::Event::Key(key) if key.is_press() || key.is_repeat() => pressed(&mut state, key),
@@ -127,7 +133,7 @@ fn pressed(state: &mut State, mut key: KeyEvent) -> Vec<Effect> {
 }
 
 /// Asks everything that the state wants to know, and what it wants to know after that. Before a question that may take long
-/// the state is shown, so that it says what is waited for.
+/// the state is shown, so that it says what is waited for; gives whether there was one.
 ///
 /// # Errors
 /// What `show` does not do.
@@ -136,11 +142,13 @@ pub fn settle(
     effects: Vec<Effect>,
     metabase: &mut dyn Metabase,
     show: &mut dyn FnMut(&State) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut waiting = VecDeque::from(effects);
+    let mut was_said = false;
     for _ in 0..QUESTIONS_MAX {
-        let Some(Effect { purpose, request }) = waiting.pop_front() else { return Ok(()) };
+        let Some(Effect { purpose, request }) = waiting.pop_front() else { break };
         if state.waits_for(&request) {
+            was_said = true;
             show(state)?;
         }
         let mut items = Vec::new();
@@ -156,5 +164,5 @@ pub fn settle(
         let service = metabase.service();
         waiting.extend(state.handle(Event::Answer { purpose, answer, cut, service }));
     }
-    Ok(())
+    Ok(was_said)
 }

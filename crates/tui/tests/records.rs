@@ -164,7 +164,7 @@ fn signs_and_words_tell_what_a_record_does() {
 #[test]
 fn a_record_is_deleted_but_not_where_it_is_inherited() {
     let mut desk = Desk::new();
-    desk.go_to("SmartHost").type_in("dy").shows(&["(to be de", "*1 pending"]);
+    desk.go_to("SmartHost").type_in("dy").shows(&["(goes)", "*1 pending"]);
     desk.press(Enter).shows(&["U undoes that"]).type_in("U").lacks("pending  ");
     desk.presses(&[crossterm::event::KeyCode::Home, Char('d')]).shows(&["It is inherited"]);
     assert!(desk.state.pending().is_empty());

@@ -89,6 +89,24 @@ fn a_change_that_waits_to_be_confirmed_is_undone_at_once() {
 }
 
 #[test]
+fn a_change_that_somebody_else_makes_is_shown() {
+    let mut desk = Desk::new();
+    desk.go_to("SmartHost");
+    let asked = desk.fake.asked.len();
+    desk.event(Event::Idle);
+    assert_eq!(desk.fake.asked.len(), asked + 1, "one look where nothing happened");
+    desk.fake.tree.get_mut("/LM/SmtpSvc/1").unwrap().insert(36906, fake::stored("STRING", &["b.example"]));
+    let past = desk.fake.past[0].clone();
+    desk.fake.past.push((postroad_control::meta::HistoryRow { generation: 2, ..past.0 }, past.1));
+    desk.event(Event::Idle);
+    desk.shows(&["generation 2", "b.example", "changed elsewhere"]).press(Down).lacks("elsewhere");
+    desk.fake.service = None;
+    desk.press(Down).press(Enter).fake.asked.clear();
+    desk.event(Event::Idle);
+    assert!(desk.fake.asked.is_empty(), "a store at rest is left alone");
+}
+
+#[test]
 fn another_one_that_answers_is_told() {
     let mut desk = Desk::new();
     desk.shows(&["MetaEdit  service 4711"]);
