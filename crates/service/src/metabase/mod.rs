@@ -256,10 +256,7 @@ impl Registry {
     /// what should be known of it.
     pub(crate) async fn tick(&mut self, now: Wall, live: &impl Live) -> Vec<Result<String, String>> {
         let mut said = Vec::new();
-        let overdue = self.base().pending().filter(|pending| pending.until <= now);
-        if let Some(pending) = overdue {
-            said.push(self.undo(pending.generation, now, live).await.map_err(|failed| failed.what));
-        }
+        said.extend(self.undo_overdue(now, live).await.map(|undone| undone.map_err(|failed| failed.what)));
         let is_due = |(first, last)| now - last >= HISTORY_AFTER || now - first >= HISTORY_WITHIN;
         if self.changed.is_some_and(is_due)
             && let Err(what) = self.write_history_if_changed().await
@@ -270,14 +267,16 @@ impl Registry {
         said
     }
 
-    async fn undo(&mut self, generation: u64, now: Wall, live: &impl Live) -> Result<String, Failed> {
+    /// Undoes the change that was not confirmed in time, if there is one.
+    async fn undo_overdue(&mut self, now: Wall, live: &impl Live) -> Option<Result<String, Failed>> {
+        let generation = self.base().pending().filter(|pending| pending.until <= now)?.generation;
         let how = How {
             author: String::from("postroad"),
             reason: format!("generation {generation} was not confirmed in time"),
             ..How::default()
         };
-        self.take_back(&how, now, live).await?;
-        Ok(format!("generation {generation} was not confirmed in time and is undone"))
+        let undone = self.take_back(&how, now, live).await;
+        Some(undone.map(|_| format!("generation {generation} was not confirmed in time and is undone")))
     }
 
     /// Undoes the change that waits, and it alone.

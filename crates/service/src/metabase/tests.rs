@@ -33,14 +33,22 @@ impl Folder {
     }
 
     fn ask_of(&self, live: &impl Live, request: &MetaRequest) -> Result<Vec<MetaItem>, Failed> {
-        let mut registry = self.open()?;
+        self.ask_open(&mut self.open()?, live, request)
+    }
+
+    fn ask_open(
+        &self,
+        registry: &mut Registry,
+        live: &impl Live,
+        request: &MetaRequest,
+    ) -> Result<Vec<MetaItem>, Failed> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut items = Vec::new();
         let mut each = |item| match item {
             Item::Meta(item) => items.push(item),
             other => panic!("{other:?}"),
         };
-        runtime.block_on(answer(&mut registry, request, self.now, live, &mut each))?;
+        runtime.block_on(answer(registry, request, self.now, live, &mut each))?;
         Ok(items)
     }
 
@@ -385,4 +393,17 @@ fn no_change_bars_the_undo_of_the_one_that_waits() {
     refused(barred, FailedKind::Refused, "after this it could not be undone");
     folder.ask(&MetaRequest::Confirm).unwrap();
     folder.set("smtpsvc/1", "SmartHostType", "2").unwrap();
+}
+
+#[test]
+fn it_undoes_itself_while_a_face_keeps_the_store_open() {
+    let mut folder = Folder::new();
+    let before = folder.shown("smtpsvc/1", "HopCount");
+    let mut kept = folder.open().unwrap();
+    let request = MetaRequest::Change { steps: vec![set("smtpsvc/1", "HopCount", "33")], how: waiting(60) };
+    folder.ask_open(&mut kept, &Imagined, &request).unwrap();
+    folder.now = NOW + Duration::from_secs(61);
+    refused(folder.ask_open(&mut kept, &Imagined, &MetaRequest::Confirm), FailedKind::NotFound, "is undone");
+    drop(kept);
+    assert_eq!(folder.shown("smtpsvc/1", "HopCount"), before);
 }
