@@ -212,8 +212,8 @@ fn value(path: &KeyPath, property: &Property, record: &Record, findings: &mut Ve
 /// Why a record of a property that is in force has no effect at its key, if it has none.
 #[must_use]
 pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option<Finding> {
-    let server = Key::Server.path();
     property.apply()?;
+    let server = Key::Server.path();
     if server.is_within(path) {
         if *path == server || !compile::is_of_server(property) || record.has(INHERIT) {
             return None;

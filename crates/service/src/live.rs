@@ -69,10 +69,13 @@ impl Live for Running {
         self.listeners.prepare(&after.bindings).map_err(|(address, error)| {
             let cause = error.to_string();
             self.report.state(Fact::BindFailed { address, cause: cause.clone() });
-            format!(
-                "{address} cannot be bound: {cause}. End the program that has it, or give another ServerBindings"
-            )
+            unbound(address, &cause)
         })
+    }
+
+    fn rehearse(&self, after: &Settings) -> Result<(), String> {
+        let prepared = self.listeners.prepare(&after.bindings);
+        prepared.map(drop).map_err(|(address, error)| unbound(address, &error.to_string()))
     }
 
     fn publish(&self, settings: Arc<Settings>, prepared: Prepared) {
@@ -110,6 +113,10 @@ impl Live for Running {
             Err(_) => Err(format!("not every binding said 220 within {} s", within.as_secs())),
         }
     }
+}
+
+fn unbound(address: SocketAddr, cause: &str) -> String {
+    format!("{address} cannot be bound: {cause}. End the program that has it, or give another ServerBindings")
 }
 
 /// Where a binding is reached from this machine.

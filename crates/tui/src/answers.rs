@@ -164,7 +164,7 @@ impl State {
             }
             Purpose::OneChange => {
                 if let Some(row) = histories(items).into_iter().next() {
-                    self.say(&format!("Change {}", row.generation), explain::history(&row));
+                    self.say(&format!("Generation {}", row.generation), explain::history(&row));
                 }
             }
             Purpose::Backups => {

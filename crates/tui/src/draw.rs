@@ -186,7 +186,7 @@ fn draw_hints(state: &State, frame: &mut Frame<'_>, area: Rect) {
         (true, true, _) => "Type to filter, Enter keeps the filter, Esc shows all",
         _ if let Some((generation, until)) = state.unconfirmed => {
             waits = format!(
-                "Change {generation} undoes itself at {}: K keeps it, Z undoes it.  ? help",
+                "Generation {generation} undoes itself at {}: K keeps it, Z undoes it.  ? help",
                 explain::minute(until)
             );
             waits.as_str()

@@ -65,7 +65,7 @@ impl State {
             }
             KeyCode::Char('Z') if self.may_change() => {
                 let Some((generation, _)) = self.unconfirmed else { return };
-                let question = format!("Undo change {generation}, which waits to be confirmed, at once?");
+                let question = format!("Undo generation {generation}, which waits to be confirmed, at once?");
                 let how = How { author: crate::review::author(&self.options), ..How::default() };
                 let then = Then::Ask(Purpose::Commit, MetaRequest::Undo { how });
                 self.layers.push(Layer::Confirm(Confirm { question, then }));

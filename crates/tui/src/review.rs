@@ -249,7 +249,7 @@ impl Review {
     pub(crate) fn view(&self, columns: usize) -> View {
         let title = match &self.subject {
             Subject::Pending => "Review of the pending changes".to_owned(),
-            Subject::Rollback(generation) => format!("Rollback: as it was after change {generation}"),
+            Subject::Rollback(generation) => format!("Rollback: as it was at generation {generation}"),
             Subject::Restore { name, version, .. } => format!("Restore of {name} {version}"),
         };
         let mut lines = vec![

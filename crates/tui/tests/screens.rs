@@ -75,7 +75,7 @@ fn a_change_that_waits_to_be_confirmed_is_told_whatever_comes_after_it() {
     desk.presses(&[Tab, Tab]).type_in("5").presses(&[Enter, Enter]);
     desk.go_to("MaxMessageSize").press(Enter).empty_line().type_in("7").press(Enter);
     desk.type_in("c").presses(&[Enter, Enter]);
-    desk.shows(&["generation 3", "K keeps 2", "Change 2 undoes itself at 2026-11-25"]);
+    desk.shows(&["generation 3", "K keeps 2", "Generation 2 undoes itself at 2026-11-25"]);
     desk.type_in("K").shows(&["The change stays"]).lacks("K keeps");
 }
 
@@ -84,7 +84,10 @@ fn a_change_that_waits_to_be_confirmed_is_undone_at_once() {
     let mut desk = Desk::new();
     desk.go_to("SmartHost").press(Enter).type_in("x").press(Enter).type_in("c");
     desk.presses(&[Tab, Tab]).type_in("5").presses(&[Enter, Enter]);
-    desk.type_in("Z").shows(&["Undo change 2"]).type_in("y").shows(&["Committed", "-> relay.example.org"]);
+    desk.type_in("Z")
+        .shows(&["Undo generation 2"])
+        .type_in("y")
+        .shows(&["Committed", "-> relay.example.org"]);
     desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo change");
 }
 
@@ -225,7 +228,7 @@ fn the_log_shows_differences_and_rolls_back() {
     desk.press(Enter).shows(&["~ /LM/SmtpSvc/1 36906 SmartHost: relay.example.org -> b.example"]).press(Esc);
     desk.press(Down)
         .type_in("r")
-        .shows(&["Rollback: as it was after change 1", "b.example -> relay.example.org"]);
+        .shows(&["Rollback: as it was at generation 1", "b.example -> relay.example.org"]);
     desk.press(Enter).shows(&["Committed"]);
     assert_eq!(desk.fake.tree["/LM/SmtpSvc/1"][&36906].value, ["relay.example.org"]);
 }

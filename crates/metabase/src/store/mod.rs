@@ -318,6 +318,8 @@ impl<S: Store> Metabase<S> {
     /// # Errors
     /// As for `commit`.
     pub fn pin(&mut self, pinned: Pinned) -> Result<(), StoreError> {
+        let known = |pin: Pin| Pin::known(pin.path, pin.record, pin.line);
+        let pinned = Pinned { pins: pinned.pins.into_iter().map(known).collect(), ..pinned };
         if self.pinned != pinned {
             self.store.pin(&pinned)?;
             self.pinned = pinned;

@@ -4,7 +4,10 @@ use crate::common::{kept, path, record, text};
 use crate::{Disk, Engine, Memory, change, folder, waiting};
 use postroad_mail::time::Wall;
 use postroad_metabase::record::{Data, SECURE, VOLATILE};
-use postroad_metabase::store::{Act, Change, Metabase, PAGE_DELTAS_MAX, Past, Pending, Store, StoreError};
+use postroad_metabase::store::{
+    Act, Change, Metabase, PAGE_DELTAS_MAX, Past, Pending, Pinned, Store, StoreError,
+};
+use postroad_metabase::text::pins;
 use postroad_metabase::tree::{Delta, Op};
 
 macro_rules! on_both {
@@ -32,7 +35,8 @@ on_both!(
     history_is_bounded,
     pages_are_bounded,
     a_record_has_its_history,
-    a_key_keeps_its_name
+    a_key_keeps_its_name,
+    what_a_start_pins_is_remembered
 );
 
 fn make<S: Store>(metabase: &mut Metabase<S>, ops: &[Op], change: &Change) -> u64 {
@@ -235,4 +239,20 @@ fn a_key_keeps_its_name(mut engine: impl Engine) {
     assert!(before.contains_key("/LM/Foo"));
     let metabase = engine.again(metabase);
     assert_eq!(kept(metabase.tree()), before);
+}
+
+fn what_a_start_pins_is_remembered(mut engine: impl Engine) {
+    let mut metabase = engine.start();
+    let toml = "[\"/LM/SmtpSvc\"]\nSmtpUseTcpDns = 2\n[\"/LM/SmtpSvc/1\"]\nServerBindings = [\"127.0.0.1:2525:\", \":25:\"]\n";
+    let pinned = Pinned { file: "c.toml".into(), pins: pins(toml, "c.toml").unwrap() };
+    metabase.pin(pinned.clone()).unwrap();
+    assert_eq!(metabase.generation(), 0, "it is no change");
+    let mut metabase = engine.again(metabase);
+    let shown = |pinned: &Pinned| {
+        let pins = pinned.pins.iter().map(|pin| (pin.path.clone(), pin.record.clone(), pin.line));
+        (pinned.file.clone(), pins.collect::<Vec<_>>())
+    };
+    assert_eq!(shown(metabase.pinned()), shown(&pinned));
+    metabase.pin(Pinned::default()).unwrap();
+    assert_eq!(engine.again(metabase).pinned(), &Pinned::default());
 }

@@ -30,6 +30,8 @@ pub(crate) async fn answer(
     each: &mut dyn FnMut(Item),
 ) -> Result<(), Failed> {
     let mut tell = |item: MetaItem| each(Item::Meta(item));
+    // Nobody ticks while a face keeps a store at rest open. What stands in the way of it is told by whoever changes next.
+    let _ = registry.undo_overdue(now, live).await;
     match request {
         MetaRequest::Tree { path: key, depth } => registry.tree(&path(key)?, *depth, &mut tell),
         MetaRequest::Enum { path: key, inherited } => registry.list(&path(key)?, *inherited, &mut tell),

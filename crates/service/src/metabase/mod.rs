@@ -51,6 +51,8 @@ const PROBLEMS_SHOWN: usize = 20;
 pub(crate) trait Live {
     /// Binds what is not bound yet, so that a change that cannot take effect is not made.
     fn prepare(&self, after: &Settings) -> Result<listen::Prepared, String>;
+    /// Whether it could be prepared, for a dry run: what was bound is closed again, and no event tells of it.
+    fn rehearse(&self, after: &Settings) -> Result<(), String>;
     /// Takes the change, which is on disk.
     fn publish(&self, settings: Arc<Settings>, prepared: listen::Prepared);
     /// Sessions that are open.
@@ -67,6 +69,10 @@ pub(crate) struct AtRest(pub(crate) PathBuf);
 impl Live for AtRest {
     fn prepare(&self, _: &Settings) -> Result<listen::Prepared, String> {
         Ok(listen::Prepared::default())
+    }
+
+    fn rehearse(&self, _: &Settings) -> Result<(), String> {
+        Ok(())
     }
 
     fn publish(&self, _: Arc<Settings>, _: listen::Prepared) {}
@@ -153,15 +159,19 @@ impl Registry {
         let pinned = given.unwrap_or_else(|| base.pinned().clone());
         let effective = compile::overlay(base.tree(), &pinned.pins).map_err(|error| unavailable(&error))?;
         let (settings, problems) = Settings::of_what_fits(&effective, &place, base.generation());
-        if let Used::ToServe(_) = used {
-            if !problems.is_empty() {
-                let what = format!(
-                    "{}\n`postroad meta check` tells all that is wrong; what is set with `postroad meta set` is mended so",
-                    told(&problems)
-                );
-                return Err(failed(FailedKind::Usage, what));
+        if let Used::ToServe(config) = &used {
+            let refused = (!problems.is_empty()).then(|| {
+                let remedy = "Mend it with `postroad meta set`, or look at what `postroad meta check --repair` would do";
+                failed(FailedKind::Usage, format!("{}\n{remedy}", told(&problems)))
+            });
+            // A start without a file forgets what another one pinned even where it is refused: else the pins would keep
+            // the values out that it needs.
+            if config.is_none() || refused.is_none() {
+                base.pin(pinned.clone()).map_err(|error| unavailable(&error))?;
             }
-            base.pin(pinned.clone()).map_err(|error| unavailable(&error))?;
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
         }
         let snapshot =
             Snapshot { generation: base.generation(), tree: effective.clone(), settings: Arc::new(settings) };
@@ -246,10 +256,7 @@ impl Registry {
     /// what should be known of it.
     pub(crate) async fn tick(&mut self, now: Wall, live: &impl Live) -> Vec<Result<String, String>> {
         let mut said = Vec::new();
-        let overdue = self.base().pending().filter(|pending| pending.until <= now);
-        if let Some(pending) = overdue {
-            said.push(self.undo(pending.generation, now, live).await.map_err(|failed| failed.what));
-        }
+        said.extend(self.undo_overdue(now, live).await.map(|undone| undone.map_err(|failed| failed.what)));
         let is_due = |(first, last)| now - last >= HISTORY_AFTER || now - first >= HISTORY_WITHIN;
         if self.changed.is_some_and(is_due)
             && let Err(what) = self.write_history_if_changed().await
@@ -260,14 +267,16 @@ impl Registry {
         said
     }
 
-    async fn undo(&mut self, generation: u64, now: Wall, live: &impl Live) -> Result<String, Failed> {
+    /// Undoes the change that was not confirmed in time, if there is one.
+    async fn undo_overdue(&mut self, now: Wall, live: &impl Live) -> Option<Result<String, Failed>> {
+        let generation = self.base().pending().filter(|pending| pending.until <= now)?.generation;
         let how = How {
             author: String::from("postroad"),
             reason: format!("generation {generation} was not confirmed in time"),
             ..How::default()
         };
-        self.take_back(&how, now, live).await?;
-        Ok(format!("generation {generation} was not confirmed in time and is undone"))
+        let undone = self.take_back(&how, now, live).await;
+        Some(undone.map(|_| format!("generation {generation} was not confirmed in time and is undone")))
     }
 
     /// Undoes the change that waits, and it alone.

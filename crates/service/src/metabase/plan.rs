@@ -1,7 +1,6 @@
 //! A change: thought through, then made or refused.
 
 use super::{Live, Registry, Used, aside, failed, place, rows, steps, store_failed, told};
-use crate::listen;
 use postroad_control::meta::{ChangeReport, How, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
@@ -61,8 +60,8 @@ impl Registry {
         let mut plan = self.plan(ops, how, purpose, now, live)?;
         if how.dry_run || plan.report.differences.is_empty() {
             plan.report.confirm_until = None;
-            // What cannot be bound is refused when it is only looked at, too. The listeners are closed again.
-            self.prepare(&plan.settings, live)?;
+            // What cannot take effect is refused when it is only looked at, too.
+            live.rehearse(&plan.settings).map_err(|what| failed(FailedKind::Refused, what))?;
             if !how.dry_run && purpose == Purpose::Undo {
                 // Everything was put back by hand, so nothing is left to wait for.
                 self.base().confirm().map_err(store_failed)?;
@@ -88,26 +87,7 @@ impl Registry {
         live: &impl Live,
     ) -> Result<Plan, Failed> {
         let (before, generation) = self.stored();
-        let pending = self.base().pending();
-        if purpose != Purpose::Undo {
-            self.refuse_unconfirmed(ops)?;
-        }
-        if how.if_generation.is_some_and(|wanted| wanted != generation) {
-            let what = format!(
-                "the metabase was changed in the meantime: it is at generation {generation}. Look at what is there, and \
-                 make the change again"
-            );
-            return Err(failed(FailedKind::Refused, what));
-        }
-        if how.confirm_secs.is_some_and(|secs| secs > CONFIRM_SECS_MAX) {
-            let what = format!("a change waits {} days at most to be confirmed", CONFIRM_SECS_MAX / 86_400);
-            return Err(failed(FailedKind::Usage, what));
-        }
-        if how.confirm_secs.is_some() && pending.is_some() {
-            let what = "another change waits to be confirmed: `postroad meta confirm` keeps it, `postroad meta rollback` undoes it, \
-                        and in its time it undoes itself";
-            return Err(failed(FailedKind::Refused, what.into()));
-        }
+        self.refuse_out_of_turn(ops, how, purpose, generation)?;
         let mut notes = Vec::new();
         let unpinned: Vec<Op>;
         let ops = if matches!(purpose, Purpose::Edit | Purpose::Declare) {
@@ -132,18 +112,10 @@ impl Registry {
             self.refuse_to_bar_the_undo(&after)?;
         }
         notes.extend(steps::notes(&deltas));
-        notes.extend(self.warnings(&settings, &compiled, &deltas, &after));
+        notes.extend(moved(&settings, &compiled, &deltas));
+        notes.extend(self.unfit_without_pins(&before, &after));
         notes.extend(problems.iter().map(|problem| format!("Still wrong, as before: {problem}")));
-        if let Some(why) = checks::open_relay(&settings, &compiled) {
-            if !how.mean_it {
-                let what = format!(
-                    "{}. If that is what you want, say so with --i-mean-it",
-                    why.trim_end_matches('.')
-                );
-                return Err(failed(FailedKind::Refused, what));
-            }
-            notes.push(format!("Meant so: {}.", why.trim_end_matches('.')));
-        }
+        notes.extend(opened(&settings, &compiled, how)?);
         if deltas.len() > TOLD_MAX {
             notes.push(format!("The first {TOLD_MAX} differences are shown."));
         }
@@ -164,6 +136,37 @@ impl Registry {
         };
         let act = if purpose == Purpose::Undo { Act::Undo } else { Act::Change };
         Ok(Plan { act, after, effective, settings: compiled, problems, report })
+    }
+
+    /// Something else is to come first, or the change comes too late.
+    fn refuse_out_of_turn(
+        &self,
+        ops: &[Op],
+        how: &How,
+        purpose: Purpose,
+        generation: u64,
+    ) -> Result<(), Failed> {
+        let pending = self.base().pending();
+        if purpose != Purpose::Undo {
+            self.refuse_unconfirmed(ops)?;
+        }
+        if how.if_generation.is_some_and(|wanted| wanted != generation) {
+            let what = format!(
+                "the metabase was changed in the meantime: it is at generation {generation}. Look at what is there, and \
+                 make the change again"
+            );
+            return Err(failed(FailedKind::Refused, what));
+        }
+        if how.confirm_secs.is_some_and(|secs| secs > CONFIRM_SECS_MAX) {
+            let what = format!("a change waits {} days at most to be confirmed", CONFIRM_SECS_MAX / 86_400);
+            return Err(failed(FailedKind::Usage, what));
+        }
+        if how.confirm_secs.is_some() && pending.is_some() {
+            let what = "another change waits to be confirmed: `postroad meta confirm` keeps it, `postroad meta rollback` undoes it, \
+                        and in its time it undoes itself";
+            return Err(failed(FailedKind::Refused, what.into()));
+        }
+        Ok(())
     }
 
     /// What is VOLATILE is in memory alone: set at rest, it would be gone when the verb ends.
@@ -219,25 +222,11 @@ impl Registry {
         self.problems.iter().any(|known| (&known.path, known.id) == (&problem.path, problem.id))
     }
 
-    /// What a change brings about that its differences do not show.
-    fn warnings(&self, before: &Settings, after: &Settings, deltas: &[Delta], stored: &Tree) -> Vec<String> {
-        let mut notes = Vec::new();
-        let sets_bindings =
-            |delta: &Delta| matches!(delta, Delta::Record { id: SERVER_BINDINGS, after: Some(_), .. });
-        if before.bindings != after.bindings && !deltas.iter().any(sets_bindings) {
-            let list = |bindings: &[SocketAddr]| {
-                bindings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            };
-            let (is, was) = (list(&after.bindings), list(&before.bindings));
-            notes.push(format!("It listens on {is} then, in place of {was}."));
-        }
-        if let Some(problem) = self.hidden_problems(stored).first() {
-            notes.push(format!(
-                "Without {} no service would start by what is stored: {problem}",
-                self.pinned.file
-            ));
-        }
-        notes
+    /// What a change makes wrong that shows when the service is started without the configuration file.
+    fn unfit_without_pins(&self, before: &Tree, after: &Tree) -> Option<String> {
+        let known = self.hidden_problems(before);
+        let added = self.hidden_problems(after).into_iter().find(|problem| !known.contains(problem))?;
+        Some(format!("Without {} no service would start by what is stored: {added}", self.pinned.file))
     }
 
     /// What is wrong with what is stored, and does not show because the configuration file pins something over it.
@@ -268,10 +257,6 @@ impl Registry {
         failed(kind, what)
     }
 
-    fn prepare(&self, settings: &Settings, live: &impl Live) -> Result<listen::Prepared, Failed> {
-        live.prepare(settings).map_err(|what| failed(FailedKind::Refused, what))
-    }
-
     async fn carry_out(
         &mut self,
         plan: Plan,
@@ -279,7 +264,7 @@ impl Registry {
         live: &impl Live,
     ) -> Result<ChangeReport, Failed> {
         let Plan { act, after, effective, mut settings, problems, mut report } = plan;
-        let prepared = self.prepare(&settings, live)?;
+        let prepared = live.prepare(&settings).map_err(|what| failed(FailedKind::Refused, what))?;
         let at = change.at;
         let base = Arc::clone(&self.base);
         let committed = aside(move || {
@@ -402,6 +387,29 @@ fn refuse_headless(before: &Tree, after: &Tree) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// That a change lets nearly everybody relay, where that is meant; else it is refused.
+fn opened(before: &Settings, after: &Settings, how: &How) -> Result<Option<String>, Failed> {
+    let Some(why) = checks::open_relay(before, after) else { return Ok(None) };
+    let why = why.trim_end_matches('.');
+    if how.mean_it {
+        return Ok(Some(format!("Meant so: {why}.")));
+    }
+    let what = format!("{why}. If that is what you want, say so with --i-mean-it");
+    Err(failed(FailedKind::Refused, what))
+}
+
+/// Where it listens then, if that changes and no binding is set.
+fn moved(before: &Settings, after: &Settings, deltas: &[Delta]) -> Option<String> {
+    let sets_bindings =
+        |delta: &Delta| matches!(delta, Delta::Record { id: SERVER_BINDINGS, after: Some(_), .. });
+    if before.bindings == after.bindings || deltas.iter().any(sets_bindings) {
+        return None;
+    }
+    let list =
+        |bindings: &[SocketAddr]| bindings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Some(format!("It listens on {} then, in place of {}.", list(&after.bindings), list(&before.bindings)))
 }
 
 /// Whether a step changes a record.

@@ -159,11 +159,16 @@ pub(super) fn is_blank(data: &postroad_metabase::record::Data) -> bool {
 /// What should be known of a change: properties that nothing reads, or that have no effect at their key.
 pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
     let mut kept = BTreeSet::new();
-    let mut misplaced = Vec::new();
+    let (mut misplaced, mut more) = (Vec::new(), 0_usize);
     for delta in deltas {
         let Delta::Record { path, id, after: Some(after), .. } = delta else { continue };
         let finding = catalogue::by_id(*id).and_then(|property| checks::misplaced(path, property, after));
-        misplaced.extend(finding.map(|found| format!("{path}: {} {}", found.description, found.repair_text)));
+        match finding {
+            Some(found) if misplaced.len() < NOTES_MAX => {
+                misplaced.push(format!("{path}: {} {}", found.description, found.repair_text));
+            }
+            found => more += usize::from(found.is_some()),
+        }
         match catalogue::by_id(*id).map(|property| &property.mark) {
             Some(Mark::InForce { .. }) => {}
             Some(Mark::Kept | Mark::Refused(_)) | None => {
@@ -181,8 +186,7 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
         let verb = if kept.len() == 1 { "is" } else { "are" };
         notes.push(format!("{}{more} {verb} kept without effect: nothing here reads it.", names.join(", ")));
     }
-    let more = misplaced.len().saturating_sub(NOTES_MAX);
-    notes.extend(misplaced.into_iter().take(NOTES_MAX));
+    notes.extend(misplaced);
     if more > 0 {
         notes.push(format!(
             "{more} more have no effect where they stand; `postroad meta check` tells of each."

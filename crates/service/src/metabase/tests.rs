@@ -8,7 +8,6 @@ use postroad_control::meta::{
 use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
 use postroad_metabase::settings::Settings;
-use postroad_metabase::store::Pinned;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,14 +33,22 @@ impl Folder {
     }
 
     fn ask_of(&self, live: &impl Live, request: &MetaRequest) -> Result<Vec<MetaItem>, Failed> {
-        let mut registry = self.open()?;
+        self.ask_open(&mut self.open()?, live, request)
+    }
+
+    fn ask_open(
+        &self,
+        registry: &mut Registry,
+        live: &impl Live,
+        request: &MetaRequest,
+    ) -> Result<Vec<MetaItem>, Failed> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut items = Vec::new();
         let mut each = |item| match item {
             Item::Meta(item) => items.push(item),
             other => panic!("{other:?}"),
         };
-        runtime.block_on(answer(&mut registry, request, self.now, live, &mut each))?;
+        runtime.block_on(answer(registry, request, self.now, live, &mut each))?;
         Ok(items)
     }
 
@@ -70,11 +77,6 @@ impl Folder {
         let file = self.dir.path().join("c.toml");
         let config = config.map(|text| std::fs::write(&file, text).map(|()| file.clone()).unwrap());
         Registry::open(self.dir.path(), Used::ToServe(config), self.now).map(drop)
-    }
-
-    /// As a store that was never started with them.
-    fn forget_pins(&self) {
-        self.open().unwrap().base().pin(Pinned::default()).unwrap();
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -145,6 +147,10 @@ impl Live for Imagined {
             Some(binding) => Err(format!("{binding} cannot be bound")),
             None => Ok(Prepared::default()),
         }
+    }
+
+    fn rehearse(&self, after: &Settings) -> Result<(), String> {
+        self.prepare(after).map(drop)
     }
 
     fn publish(&self, _: Arc<Settings>, _: Prepared) {}
@@ -225,9 +231,9 @@ fn a_store_that_does_not_fit_is_looked_at_and_mended_at_rest() {
     noted(&report, &["no service would start"]);
     let findings = folder.findings();
     assert!(findings.iter().any(|found| !found.error && found.name == "SmartHostType"), "{findings:?}");
+    assert!(folder.set("smtpsvc/1", "HopCount", "32").unwrap().notes.is_empty(), "it is said once");
     refused(folder.serve(None), FailedKind::Usage, "there is no SmartHost");
-    // The refused start has changed nothing. One without the pins in the store, as after a newer program's check, opens.
-    folder.forget_pins();
+    // From here on nothing is pinned, and it opens all the same.
     assert!(folder.findings().iter().any(|found| found.error && found.name == "SmartHostType"));
     // What has nothing to do with it can be changed, what makes it worse cannot.
     noted(&folder.set("smtpsvc/1", "HopCount", "33").unwrap(), &["Still wrong, as before"]);
@@ -387,4 +393,17 @@ fn no_change_bars_the_undo_of_the_one_that_waits() {
     refused(barred, FailedKind::Refused, "after this it could not be undone");
     folder.ask(&MetaRequest::Confirm).unwrap();
     folder.set("smtpsvc/1", "SmartHostType", "2").unwrap();
+}
+
+#[test]
+fn it_undoes_itself_while_a_face_keeps_the_store_open() {
+    let mut folder = Folder::new();
+    let before = folder.shown("smtpsvc/1", "HopCount");
+    let mut kept = folder.open().unwrap();
+    let request = MetaRequest::Change { steps: vec![set("smtpsvc/1", "HopCount", "33")], how: waiting(60) };
+    folder.ask_open(&mut kept, &Imagined, &request).unwrap();
+    folder.now = NOW + Duration::from_secs(61);
+    refused(folder.ask_open(&mut kept, &Imagined, &MetaRequest::Confirm), FailedKind::NotFound, "is undone");
+    drop(kept);
+    assert_eq!(folder.shown("smtpsvc/1", "HopCount"), before);
 }
