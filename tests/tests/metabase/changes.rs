@@ -233,3 +233,38 @@ fn confirmed_it_stays() {
     assert_eq!(raw(&postroad, "smtpsvc/1", "HopCount"), "33");
     assert_eq!(generation(&postroad), report["generation"].as_u64().unwrap());
 }
+
+/// A binding that nobody reaches need not be waited for: who notices takes it back, and the old one is there.
+#[test]
+fn a_binding_that_waits_is_taken_back_at_once() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let used = format!("{}:", taken.local_addr().unwrap());
+    for flags in [&["--dry-run"][..], &[]] {
+        let args = [&["set", "smtpsvc/1", "ServerBindings", &used], flags].concat();
+        assert!(refused(&postroad, &args, &[1]).stderr.contains("cannot be bound"));
+    }
+    let new = Port::free();
+    changed(
+        &postroad,
+        &["set", "smtpsvc/1", "ServerBindings", &format!("{}:", new.local()), "--confirm", "1h"],
+    );
+    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "33"]);
+    Session::open(new.local()).unwrap();
+    changed(&postroad, &["rollback"]);
+    Session::open(postroad.address()).unwrap();
+    assert_eq!(raw(&postroad, "smtpsvc/1", "HopCount"), "33");
+    assert_eq!(postroad.verb(&["meta", "confirm"]).status, 1);
+}
+
+#[test]
+fn a_store_at_rest_tells_the_messages_that_are_reached() {
+    let mut postroad = Postroad::start_stored(&Config::default());
+    let mut session = Session::open(postroad.address()).unwrap();
+    session.message("s@sender.example", "r@far.example", b"Subject: waits\r\n\r\n").unwrap();
+    postroad.stop();
+    for (property, value, messages) in [("SmtpUseTcpDns", "2", 1), ("MaxRecipients", "7", 0)] {
+        let report = postroad.json(&["meta", "set", "smtpsvc/1", property, value, "--dry-run"]).remove(0);
+        assert_eq!(report["reach"]["messages"], messages, "{property}: {report}");
+    }
+}
