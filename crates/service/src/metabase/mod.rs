@@ -336,10 +336,11 @@ fn change(author: &str, reason: &str, at: Wall) -> Change {
     Change { at, author: author.into(), reason: reason.into(), confirm_until: None }
 }
 
-/// What a configuration file pins.
+/// What a configuration file pins. Who reads its name at rest stands in another folder than who started the service.
 fn pinned(config: Option<&PathBuf>, place: &Place) -> Result<Pinned, Failed> {
-    let file = config.map(|path| path.display().to_string()).unwrap_or_default();
-    Ok(Pinned { file, pins: configuration::pins(config, place)? })
+    let pins = configuration::pins(config, place)?;
+    let whole = config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    Ok(Pinned { file: whole.map(|path| path.display().to_string()).unwrap_or_default(), pins })
 }
 
 /// Where settings are compiled for.
