@@ -4,7 +4,7 @@ use crate::dialog::{Confirm, Layer, Say, Then};
 use crate::explain;
 use crate::find::Found;
 use crate::pending;
-use crate::state::{Effect, Purpose, State};
+use crate::state::{Purpose, State};
 use crate::tree_pane::ROOT;
 use postroad_control::meta::{
     BackupRow, ChangeReport, Difference, DifferenceKind, HistoryRow, MetaItem, MetaRequest, MetaStep,
@@ -54,7 +54,9 @@ impl State {
                 review.failed(failed.clone());
                 if *purpose == Purpose::DryRun && failed.kind == FailedKind::Refused {
                     let request = review.if_meant(&self.pending, &self.options);
-                    self.effects.extend(request.map(|request| Effect { purpose: Purpose::IfMeant, request }));
+                    if let Some(request) = request {
+                        self.ask(Purpose::IfMeant, request);
+                    }
                 }
             }
             // It is over: confirmed elsewhere, or undone in its time.
