@@ -4,11 +4,11 @@ use crate::dialog::{Confirm, Layer, Say, Then};
 use crate::explain;
 use crate::find::Found;
 use crate::pending;
-use crate::state::{Effect, Purpose, State};
+use crate::state::{Purpose, State};
 use crate::tree_pane::ROOT;
 use postroad_control::meta::{
-    BackupRow, ChangeReport, Difference, DifferenceKind, HistoryRow, MetaItem, MetaRequest, MetaStep,
-    RestoreReport,
+    BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, KeyRow, MetaItem, MetaRequest,
+    MetaStep, PropertyRow, RecordRow, RestoreReport,
 };
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
@@ -54,7 +54,9 @@ impl State {
                 review.failed(failed.clone());
                 if *purpose == Purpose::DryRun && failed.kind == FailedKind::Refused {
                     let request = review.if_meant(&self.pending, &self.options);
-                    self.effects.extend(request.map(|request| Effect { purpose: Purpose::IfMeant, request }));
+                    if let Some(request) = request {
+                        self.ask(Purpose::IfMeant, request);
+                    }
                 }
             }
             // It is over: confirmed elsewhere, or undone in its time.
@@ -99,26 +101,9 @@ impl State {
 
     fn take_items(&mut self, purpose: Purpose, items: Vec<MetaItem>, cut: usize) {
         match purpose {
-            Purpose::Schema => {
-                self.schema = all(items, |item| match item {
-                    MetaItem::Property(row) => Some(*row),
-                    _ => None,
-                })
-            }
-            Purpose::Keys(path) => {
-                let rows = all(items, |item| match item {
-                    MetaItem::Key(row) => Some(row),
-                    _ => None,
-                });
-                self.tree.take(&path, &rows);
-            }
-            Purpose::Records(path) => {
-                let rows = all(items, |item| match item {
-                    MetaItem::Record(row) => Some(*row),
-                    _ => None,
-                });
-                self.records.take(&path, rows);
-            }
+            Purpose::Schema => self.schema = properties(items),
+            Purpose::Keys(path) => self.tree.take(&path, &keys(items)),
+            Purpose::Records(path) => self.records.take(&path, records(items)),
             Purpose::Newest => (self.generation, self.unconfirmed) = newest(items),
             Purpose::Watch => {
                 let (generation, unconfirmed) = newest(items);
@@ -135,10 +120,7 @@ impl State {
                 }
             }
             Purpose::Checked => {
-                let found = all(items, |item| match item {
-                    MetaItem::Finding(finding) => Some(*finding),
-                    _ => None,
-                });
+                let found = findings(items);
                 if let Some(shown) = self.layers.iter_mut().rev().find_map(Layer::as_check) {
                     shown.take(found);
                 }
@@ -173,19 +155,21 @@ impl State {
                     shown.take(rows);
                 }
             }
-            Purpose::Backup(done) => {
-                let mut lines = Vec::new();
-                for row in backups(items) {
-                    let is_verified = row.verified && row.fault.is_empty();
-                    if is_verified {
-                        self.verified.add(&row);
-                    }
-                    lines.extend(explain::backup(&row, done, is_verified));
-                }
-                self.ask(Purpose::Backups, MetaRequest::Backups);
-                self.say("Backup", lines);
-            }
+            Purpose::Backup(done) => self.take_backup(done, &backups(items)),
         }
+    }
+
+    fn take_backup(&mut self, done: &str, rows: &[BackupRow]) {
+        let mut lines = Vec::new();
+        for row in rows {
+            let is_verified = row.verified && row.fault.is_empty();
+            if is_verified {
+                self.verified.add(row);
+            }
+            lines.extend(explain::backup(row, done, is_verified));
+        }
+        self.ask(Purpose::Backups, MetaRequest::Backups);
+        self.say("Backup", lines);
     }
 
     fn take_review(&mut self, items: Vec<MetaItem>) {
@@ -245,6 +229,34 @@ fn newest(items: Vec<MetaItem>) -> (Option<u64>, Option<(u64, Wall)>) {
 
 fn all<T>(items: Vec<MetaItem>, of: impl FnMut(MetaItem) -> Option<T>) -> Vec<T> {
     items.into_iter().filter_map(of).collect()
+}
+
+fn properties(items: Vec<MetaItem>) -> Vec<PropertyRow> {
+    all(items, |item| match item {
+        MetaItem::Property(row) => Some(*row),
+        _ => None,
+    })
+}
+
+fn keys(items: Vec<MetaItem>) -> Vec<KeyRow> {
+    all(items, |item| match item {
+        MetaItem::Key(row) => Some(row),
+        _ => None,
+    })
+}
+
+fn records(items: Vec<MetaItem>) -> Vec<RecordRow> {
+    all(items, |item| match item {
+        MetaItem::Record(row) => Some(*row),
+        _ => None,
+    })
+}
+
+fn findings(items: Vec<MetaItem>) -> Vec<Finding> {
+    all(items, |item| match item {
+        MetaItem::Finding(finding) => Some(*finding),
+        _ => None,
+    })
 }
 
 fn histories(items: Vec<MetaItem>) -> Vec<HistoryRow> {

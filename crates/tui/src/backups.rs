@@ -16,6 +16,8 @@ use ratatui::text::Line;
 #[derive(Default)]
 pub(crate) struct Verified(Vec<(String, u32, Wall, u64)>);
 
+/// What is said of a backup that is gone.
+pub(crate) const DELETED: &str = "deleted";
 /// Columns of a backup's name in the list; it may have 100.
 const NAME_WIDTH_MAX: usize = 24;
 /// Backups whose reading back is remembered: as many as there can be files.
@@ -91,7 +93,7 @@ impl Backups {
                 let question = format!("Delete the backup {} {}?", row.name, row.version);
                 let version = VersionWanted::This(row.version);
                 let request = MetaRequest::DeleteBackup { name: row.name.clone(), version };
-                let then = Then::Ask(Purpose::Backup("deleted"), request);
+                let then = Then::Ask(Purpose::Backup(DELETED), request);
                 return vec![Layer::Backups(self), Layer::Confirm(Confirm { question, then })];
             }
             _ => {

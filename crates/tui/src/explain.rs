@@ -1,5 +1,6 @@
 //! Answers in words.
 
+use crate::backups::DELETED;
 use crate::pending::{Shown, Waits};
 use crate::record_pane;
 use crate::state::State;
@@ -186,6 +187,9 @@ pub(crate) fn backup(row: &BackupRow, done: &str, is_verified: bool) -> Vec<Stri
     let mut lines = Vec::new();
     if !done.is_empty() {
         lines.push(format!("The backup {} {} is {done}.", row.name, row.version));
+    }
+    if done == DELETED {
+        return lines;
     }
     if !row.fault.is_empty() {
         lines.push(format!("It is not whole: {}.", row.fault.trim_end_matches('.')));

@@ -125,7 +125,7 @@ pub struct State {
     pub(crate) message: String,
     /// What is waited for, where that may take long.
     pub(crate) asking: Option<&'static str>,
-    pub(crate) effects: Vec<Effect>,
+    effects: Vec<Effect>,
     failed: Option<FailedKind>,
     is_over: bool,
 }

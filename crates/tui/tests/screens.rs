@@ -189,7 +189,8 @@ fn a_list_says_what_it_knows_of_a_backup() {
     desk.type_in("v").press(Enter).shows(&["4096 verified"]);
     desk.fake.backups[0].0.fault = "/var/lib/postroad/backups/a.pb0 is cut off after 7 octets.".into();
     desk.press(F(5)).shows(&["FAULT: is cut off after 7"]);
-    desk.press(Enter).shows(&["It is not whole: /var/lib/postroad/backups/a.pb0"]);
+    desk.press(Enter).shows(&["It is not whole: /var/lib/postroad/backups/a.pb0"]).press(Esc);
+    desk.type_in("dy").shows(&["The backup a 0 is deleted."]).lacks("not whole");
 }
 
 #[test]

@@ -99,7 +99,14 @@ impl Layer {
         match self {
             Self::Record(_) => true,
             Self::Form(form) => form.makes_key(),
-            _ => false,
+            Self::Say(_)
+            | Self::Confirm(_)
+            | Self::Menu(_)
+            | Self::Found(_)
+            | Self::Review(_)
+            | Self::Backups(_)
+            | Self::History(_)
+            | Self::Check(_) => false,
         }
     }
 
