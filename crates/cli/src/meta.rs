@@ -11,7 +11,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use crate::ending::{DONE, NO, Trouble};
+use crate::ending::{DONE, NO, TRY_LATER, Trouble};
 use crate::glue;
 use crate::screen::{Line, Screen};
 use args::{Backups, Check, Enum, Get, Kept, Meta};
@@ -102,9 +102,7 @@ impl Asker<'_, '_> {
                 let password = password.of_kept()?;
                 self.backup(MetaRequest::Verify { name, version, password }, " is whole")
             }
-            Meta::Backups { verb: Some(Backups::Delete { which: Kept { name, version } }) } => {
-                self.backup(MetaRequest::DeleteBackup { name, version }, " is deleted")
-            }
+            Meta::Backups { verb: Some(Backups::Delete { which, yes }) } => self.delete_backup(which, yes),
             Meta::Check(check) if check.repair => self.repair(check),
             Meta::Check(check) => self.check(&check),
             Meta::Set(set) => self.set(set),
@@ -356,7 +354,7 @@ impl Asker<'_, '_> {
     }
 
     /// Does something to one backup; `what` became of it if nothing is wrong with it.
-    fn backup(&mut self, request: MetaRequest, what: &str) -> Result<u8, Trouble> {
+    pub(in crate::meta) fn backup(&mut self, request: MetaRequest, what: &str) -> Result<u8, Trouble> {
         let row = self.one(request, |item| match item {
             MetaItem::Backup(row) => Some(*row),
             _ => None,
@@ -388,9 +386,13 @@ impl Asker<'_, '_> {
     }
 
     fn verdict(&mut self, found: &[Finding]) -> Result<u8, Trouble> {
-        let errors = found.iter().filter(|finding| finding.error).count();
-        self.say(reports::findings(errors as u64, (found.len() - errors) as u64))?;
-        Ok(if errors > 0 { NO } else { DONE })
+        self.say(reports::findings(found))?;
+        let is_any = |is: fn(&Finding) -> bool| found.iter().any(is);
+        Ok(match (is_any(|one| one.error), is_any(|one| one.untested)) {
+            (true, _) => NO,
+            (false, true) => TRY_LATER,
+            (false, false) => DONE,
+        })
     }
 
     /// The known properties: asked for only where a command line can be read in two ways.

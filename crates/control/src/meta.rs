@@ -133,6 +133,9 @@ pub enum MetaRequest {
         version: VersionWanted,
         /// Its password, if it has one.
         password: Option<Secret>,
+        /// Leaves its secrets out: nothing that opens them is needed.
+        #[serde(default)]
+        without_secrets: bool,
         /// How; `dry_run` verifies and shows the difference.
         how: How,
     },
@@ -218,7 +221,7 @@ pub struct How {
     pub reason: String,
     /// Only says what it would do.
     pub dry_run: bool,
-    /// Even if it makes an open relay.
+    /// Even if it makes an open relay; of a restore, even if the check finds an error.
     pub mean_it: bool,
     /// It undoes itself after so many seconds unless it is confirmed.
     pub confirm_secs: Option<u64>,
@@ -525,6 +528,9 @@ pub enum ImportKind {
 pub struct Finding {
     /// Whether it is an error; a warning otherwise.
     pub error: bool,
+    /// Whether it could not be found out if something is wrong.
+    #[serde(default)]
+    pub untested: bool,
     /// The key.
     pub path: String,
     /// The property's id.
@@ -588,6 +594,9 @@ pub struct BackupRow {
     pub password: bool,
     /// Whether it was read back and found whole, if that was asked.
     pub verified: bool,
+    /// What should be known of it, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What is wrong with it; empty: nothing that shows without its password.
     pub fault: String,
 }

@@ -28,6 +28,7 @@ mod name;
 use crate::path::KeyPath;
 use crate::record::{SECURE, VOLATILE};
 use crate::tree::{Delta, KEYS_MAX, Tree};
+use lines::Secrets;
 use postroad_mail::time::Wall;
 use serde::{Deserialize, Serialize};
 
@@ -153,10 +154,14 @@ pub enum BackupError {
     #[error("was not written by this program as it is: {0}. Take another version")]
     Malformed(String),
     /// A password is needed.
-    #[error("is protected by a password. Give the password it was made with")]
+    #[error(
+        "is protected by a password. Give the password it was made with, or restore it with --without-secrets"
+    )]
     PasswordNeeded,
     /// The password is another one.
-    #[error("is whole, and the password is not the one it was made with. Give that one")]
+    #[error(
+        "is whole, and the password is not the one it was made with. Give that one, or restore it with --without-secrets"
+    )]
     WrongPassword,
     /// A password of no characters protects nothing.
     #[error(
@@ -165,7 +170,7 @@ pub enum BackupError {
     EmptyPassword,
     /// It was sealed by another installation.
     #[error(
-        "is whole, and its secrets are sealed by the key of another installation. Restore it there, or make a backup with a password there and restore that"
+        "is whole, and its secrets are sealed by the key of another installation. Restore it there; or make a backup with a password there and restore that; or restore it here with --without-secrets, and enter the secrets again"
     )]
     OtherMachine,
     /// A limit.
@@ -225,13 +230,35 @@ pub fn manifest(octets: &[u8]) -> Result<Manifest, BackupError> {
 /// # Errors
 /// `BackupError`.
 pub fn decode(octets: &[u8], keys: &Keys<'_>) -> Result<Backup, BackupError> {
+    let (manifest, payload) = read(octets)?;
+    let opener = key::open(&manifest.protection, keys)?;
+    let tree = lines::read(payload, Secrets::Open(opener.as_ref()))?;
+    counted(manifest, tree, 0)
+}
+
+/// Reads a backup without its secrets, for whoever has the file and not what opens them: the places of those that are left
+/// out are told, to be entered again.
+///
+/// # Errors
+/// `BackupError`, none of those about keys.
+pub fn decode_without_secrets(octets: &[u8]) -> Result<(Backup, Vec<(KeyPath, u32)>), BackupError> {
+    let (manifest, payload) = read(octets)?;
+    let mut left_out = Vec::new();
+    let tree = lines::read(payload, Secrets::LeaveOut(&mut left_out))?;
+    Ok((counted(manifest, tree, left_out.len())?, left_out))
+}
+
+fn read(octets: &[u8]) -> Result<(Manifest, &[u8]), BackupError> {
     let (manifest, payload) = frame::read(octets)?;
     if manifest.keys > KEYS_MAX as u64 {
         return Err(BackupError::TooLarge(format!("it has {} keys, {KEYS_MAX} at most", manifest.keys)));
     }
-    let opener = key::open(&manifest.protection, keys)?;
-    let tree = lines::read(payload, opener.as_ref())?;
-    let records: usize = tree.walk().map(|(_, node)| node.records().len()).sum();
+    Ok((manifest, payload))
+}
+
+/// The backup, if it has as many keys and records as it says, those that were left out among them.
+fn counted(manifest: Manifest, tree: Tree, left_out: usize) -> Result<Backup, BackupError> {
+    let records: usize = left_out + tree.walk().map(|(_, node)| node.records().len()).sum::<usize>();
     if (tree.keys() as u64, records as u64) != (manifest.keys, manifest.records) {
         return Err(BackupError::Malformed(format!(
             "it holds {} keys and {records} records, and says {} and {}",

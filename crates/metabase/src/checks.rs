@@ -24,6 +24,8 @@ pub use crate::relay::open_relay;
 pub struct Finding {
     /// Whether it is an error; a warning otherwise.
     pub error: bool,
+    /// Whether it could not be found out if something is wrong.
+    pub untested: bool,
     /// The key.
     pub path: KeyPath,
     /// The property.
@@ -111,6 +113,7 @@ pub fn findings(tree: &Tree, world: &dyn World) -> Vec<Finding> {
 fn warning(path: &KeyPath, id: u32, description: &str) -> Finding {
     Finding {
         error: false,
+        untested: false,
         path: path.clone(),
         id: Some(id),
         name: catalogue::name_of(id).into(),
@@ -153,7 +156,8 @@ fn of_problem(tree: &Tree, problem: Problem) -> Finding {
         _ => None,
     };
     let (repair, repair_text) = repair.unwrap_or((Vec::new(), remedy));
-    Finding { error: true, description: format!("{name} {what}."), path, id, name, repair, repair_text }
+    let description = format!("{name} {what}.");
+    Finding { error: true, untested: false, path, id, name, description, repair, repair_text }
 }
 
 /// What is wrong with a record by itself.
@@ -330,9 +334,11 @@ fn bindings(tree: &Tree, findings: &mut Vec<Finding>) {
             {
                 let with = SocketAddr::new(*ip, address.port());
                 let what = format!("The binding {address} collides with {with} of {other}.");
+                // One that is not served listens nowhere.
+                let is_error = !is_other_server(&path) && !is_other_server(other);
                 findings.push(
                     warning(&path, ids::SERVER_BINDINGS, &what)
-                        .error_if(true)
+                        .error_if(is_error)
                         .advise("Remove one of the two."),
                 );
             }

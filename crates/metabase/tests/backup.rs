@@ -4,7 +4,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use postroad_mail::time::Wall;
 use postroad_metabase::backup::{
-    Backup, BackupError, BackupName, Keys, decode, encode, file_name, manifest, parse_file_name, verify,
+    Backup, BackupError, BackupName, Keys, decode, decode_without_secrets, encode, file_name, manifest,
+    parse_file_name, verify,
 };
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{DATA_MAX, Data, INHERIT, Record, SECURE, VOLATILE};
@@ -124,6 +125,23 @@ fn a_password_opens_it_anywhere_and_nothing_else_does() {
     assert_eq!(decode(&octets, &with("Pass")).unwrap_err(), BackupError::WrongPassword);
     assert_eq!(decode(&octets, &HERE).unwrap_err(), BackupError::PasswordNeeded);
     assert_eq!(encode(&backup(secret()), &with(""), SALT).unwrap_err(), BackupError::EmptyPassword);
+}
+
+#[test]
+fn without_its_secrets_it_is_read_by_whoever_has_it() {
+    for keys in [HERE, with("pass")] {
+        let (read, left_out) = decode_without_secrets(&made(secret(), &keys)).unwrap();
+        assert_eq!(
+            listing(&read.tree),
+            listing(&plain().apply(&[Op::Create("/LM/SmtpSvc/2".parse().unwrap())]).unwrap())
+        );
+        let places: Vec<String> = left_out.iter().map(|(path, id)| format!("{path} {id}")).collect();
+        assert_eq!(places, ["/LM/SmtpSvc/1 36949", "/LM/SmtpSvc/2 36949"]);
+    }
+    let (read, left_out) = decode_without_secrets(&made(plain(), &HERE)).unwrap();
+    assert_eq!((listing(&read.tree), left_out), (listing(&plain()), Vec::new()));
+    let octets = made(secret(), &HERE);
+    assert_eq!(decode_without_secrets(&octets[..octets.len() - 9]).unwrap_err(), BackupError::Cut);
 }
 
 #[test]

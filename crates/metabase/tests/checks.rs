@@ -164,7 +164,7 @@ fn what_no_value_shows_by_itself() {
     let two = found(&[set("/LM/SmtpSvc/2", 1023, list(&["127.0.0.1:2525:"]))]);
     let shown: Vec<_> = two.iter().map(|f| (f.error, f.description.as_str())).collect();
     let collision = "The binding 127.0.0.1:2525 collides with 127.0.0.1:2525 of /LM/SmtpSvc/1.";
-    assert_eq!(shown, [(false, "Only the virtual server 1 is served."), (true, collision)]);
+    assert_eq!(shown, [(false, "Only the virtual server 1 is served."), (false, collision)]);
 }
 
 /// Its name, where the catalogue knows it.

@@ -59,17 +59,19 @@ impl Backups {
 
     /// All backups, by name and version, each with its checksum looked at.
     pub(crate) fn list(&self) -> Result<Vec<Listed>, Failed> {
-        let listed = self.files()?.into_iter().map(|(name, version)| {
-            let (size, manifest) = match self.read(&name, version) {
-                Ok(octets) => {
-                    let manifest = backup::manifest(&octets);
-                    (octets.len() as u64, manifest.map_err(|error| self.fault(&name, version, &error).what))
-                }
-                Err(failed) => (0, Err(failed.what)),
-            };
-            Listed { name, version, size, manifest }
-        });
-        Ok(listed.collect())
+        Ok(self.files()?.into_iter().map(|(name, version)| self.look(name, version)).collect())
+    }
+
+    /// One backup, with its checksum looked at.
+    pub(crate) fn look(&self, name: BackupName, version: u32) -> Listed {
+        let (size, manifest) = match self.read(&name, version) {
+            Ok(octets) => {
+                let manifest = backup::manifest(&octets);
+                (octets.len() as u64, manifest.map_err(|error| self.fault(&name, version, &error).what))
+            }
+            Err(failed) => (0, Err(failed.what)),
+        };
+        Listed { name, version, size, manifest }
     }
 
     /// The versions there are of a name, from the lowest.
@@ -111,19 +113,21 @@ impl Backups {
         Ok(versions.last().map_or(0, |newest| (newest + 1) % (VERSION_MAX + 1)))
     }
 
-    /// Writes a backup, durably. The caller reads it back and verifies it.
+    /// Writes a backup, durably. It gets its name, and one of that name is replaced, only when `verify` has taken what is
+    /// read back from the disk.
     pub(crate) fn write(
         &self,
         name: &BackupName,
         version: u32,
         is_overwrite: bool,
         octets: &[u8],
+        verify: impl FnOnce(&[u8]) -> Result<(), Failed>,
     ) -> Result<PathBuf, Failed> {
         let path = self.path(name, version);
         let is_there = path.try_exists().map_err(|error| failed("look for", &path, &error))?;
         if is_there && !is_overwrite {
             return Err(refused(format!(
-                "{} is there already. Take the next version, or ask for it to be replaced.",
+                "{} is there already. Take the next version, or replace it with --overwrite.",
                 path.display()
             )));
         }
@@ -131,20 +135,14 @@ impl Backups {
             let folder = self.folder.display();
             return Err(refused(format!("{folder} has {FILES_MAX} backups. Delete some first.")));
         }
-        durable(&self.folder, &path, octets).map_err(|error| failed("write", &path, &error))?;
+        let unfinished = self.folder.join(UNFINISHED);
+        durable(&self.folder, &path, octets, || verify(&read(&unfinished)?))?;
         Ok(path)
     }
 
     /// A backup's octets.
     pub(crate) fn read(&self, name: &BackupName, version: u32) -> Result<Vec<u8>, Failed> {
-        let path = self.path(name, version);
-        let file = File::open(&path).map_err(|error| failed("open", &path, &error))?;
-        let mut octets = Vec::new();
-        // One octet more than is allowed shows that there are too many.
-        file.take(FILE_MAX as u64 + 1)
-            .read_to_end(&mut octets)
-            .map_err(|error| failed("read", &path, &error))?;
-        Ok(octets)
+        read(&self.path(name, version))
     }
 
     /// Deletes a backup, durably.
@@ -173,7 +171,7 @@ impl Backups {
     ) -> Result<(), Failed> {
         for (kind, text) in [(SCHEMA, schema), (METABASE, xml)] {
             let path = self.history.join(history_name(kind, generation));
-            durable(&self.history, &path, text.as_bytes()).map_err(|error| failed("write", &path, &error))?;
+            durable(&self.history, &path, text.as_bytes(), || Ok(()))?;
         }
         let names = names(&self.history)?;
         let generations: BTreeSet<u64> = names.iter().filter_map(|name| history_generation(name)).collect();
@@ -263,22 +261,37 @@ fn names(folder: &Path) -> Result<Vec<String>, Failed> {
     Ok(names)
 }
 
-fn durable(folder: &Path, path: &Path, octets: &[u8]) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+fn read(path: &Path) -> Result<Vec<u8>, Failed> {
+    let file = File::open(path).map_err(|error| failed("open", path, &error))?;
+    let mut octets = Vec::new();
+    // One octet more than is allowed shows that there are too many.
+    file.take(FILE_MAX as u64 + 1).read_to_end(&mut octets).map_err(|error| failed("read", path, &error))?;
+    Ok(octets)
+}
+
+/// Writes a file that gets its name when it is durable and `verify` has taken it.
+fn durable(
+    folder: &Path,
+    path: &Path,
+    octets: &[u8],
+    verify: impl FnOnce() -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let cannot = |error: io::Error| failed("write", path, &error);
     let unfinished = folder.join(UNFINISHED);
-    let written = || {
+    let write = || {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(octets)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
+        file.sync_all()
     };
-    if let Err(error) = written() {
+    let written = write().map_err(cannot).and_then(|()| verify());
+    let named = written.and_then(|()| fs::rename(&unfinished, path).map_err(cannot));
+    if named.is_err() {
         let _ = fs::remove_file(&unfinished);
-        return Err(error);
     }
-    sync(folder)
+    named.and_then(|()| sync(folder).map_err(cannot))
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -325,6 +338,11 @@ mod tests {
         name.parse().unwrap()
     }
 
+    /// As it is read back, it is right.
+    fn right(_: &[u8]) -> Result<(), Failed> {
+        Ok(())
+    }
+
     fn octets(label: &str, version: u32) -> Vec<u8> {
         let tree = Tree::new();
         let backup = Backup { name: name(label), version, at: Wall(5), generation: 9, tree };
@@ -340,7 +358,7 @@ mod tests {
         let (_data, backups) = folder();
         let nightly = name("nightly");
         assert!(backups.list().unwrap().is_empty(), "no folder is no backups");
-        let path = backups.write(&nightly, 3, false, &octets("nightly", 3)).unwrap();
+        let path = backups.write(&nightly, 3, false, &octets("nightly", 3), right).unwrap();
         assert!(path.ends_with("Backup/nightly.pb3"));
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(backups.read(&nightly, 3).unwrap(), octets("nightly", 3));
@@ -354,11 +372,19 @@ mod tests {
     fn one_that_is_there_is_replaced_only_when_asked() {
         let (_data, backups) = folder();
         let nightly = name("nightly");
-        backups.write(&nightly, 0, false, b"old").unwrap();
-        let failed = backups.write(&nightly, 0, false, b"new").unwrap_err();
+        backups.write(&nightly, 0, false, b"old", right).unwrap();
+        let failed = backups.write(&nightly, 0, false, b"new", right).unwrap_err();
         assert!(failed.what.contains("nightly.pb0 is there already"), "{}", failed.what);
         assert_eq!(backups.read(&nightly, 0).unwrap(), b"old");
-        backups.write(&nightly, 0, true, b"new").unwrap();
+        let mut seen = Vec::new();
+        let failed = backups.write(&nightly, 0, true, b"new", |octets| {
+            seen = octets.to_vec();
+            Err(refused("it does not hold what it should".into()))
+        });
+        assert!(failed.is_err() && seen == b"new");
+        assert_eq!(backups.read(&nightly, 0).unwrap(), b"old", "one that is wrong replaces nothing");
+        assert!(!backups.folder.join(UNFINISHED).exists());
+        backups.write(&nightly, 0, true, b"new", right).unwrap();
         assert_eq!(backups.read(&nightly, 0).unwrap(), b"new");
     }
 
@@ -366,9 +392,9 @@ mod tests {
     fn the_list_is_by_name_and_version_and_says_what_is_wrong() {
         let (_data, backups) = folder();
         for (label, version) in [("b", 0), ("a", 10), ("a", 9)] {
-            backups.write(&name(label), version, false, &octets(label, version)).unwrap();
+            backups.write(&name(label), version, false, &octets(label, version), right).unwrap();
         }
-        backups.write(&name("c"), 1, false, &octets("c", 1)[..40]).unwrap();
+        backups.write(&name("c"), 1, false, &octets("c", 1)[..40], right).unwrap();
         fs::write(backups.folder.join(UNFINISHED), "left by a crash").unwrap();
         fs::write(backups.folder.join("readme.txt"), "not ours").unwrap();
         fs::create_dir(backups.folder.join("d.pb1")).unwrap();
@@ -391,12 +417,12 @@ mod tests {
         assert_eq!(version(VersionWanted::Highest), Err(FailedKind::NotFound));
         assert_eq!(version(VersionWanted::This(10_000)), Err(FailedKind::Usage));
         for there in [2, 10] {
-            backups.write(&nightly, there, false, b"").unwrap();
+            backups.write(&nightly, there, false, b"", right).unwrap();
         }
         assert_eq!(version(VersionWanted::Next), Ok(11));
         assert_eq!(version(VersionWanted::Highest), Ok(10));
         assert_eq!(version(VersionWanted::This(4)), Ok(4));
-        backups.write(&nightly, 9999, false, b"").unwrap();
+        backups.write(&nightly, 9999, false, b"", right).unwrap();
         assert_eq!(version(VersionWanted::Next), Err(FailedKind::Refused));
     }
 
@@ -404,15 +430,15 @@ mod tests {
     fn scheduled_backups_go_round_and_the_oldest_go() {
         let (_data, backups) = folder();
         let scheduled = name(SCHEDULED);
-        backups.write(&name("other"), 0, false, b"").unwrap();
+        backups.write(&name("other"), 0, false, b"", right).unwrap();
         assert_eq!(backups.next_in_turn(&scheduled).unwrap(), 0);
         for version in [9996, 9997] {
-            backups.write(&scheduled, version, false, b"").unwrap();
+            backups.write(&scheduled, version, false, b"", right).unwrap();
         }
         let mut gone = Vec::new();
         for _ in 0..5 {
             let version = backups.next_in_turn(&scheduled).unwrap();
-            backups.write(&scheduled, version, false, b"").unwrap();
+            backups.write(&scheduled, version, false, b"", right).unwrap();
             gone.extend(backups.prune(&scheduled, 3).unwrap());
         }
         assert_eq!(gone, [9996, 9997, 9998, 9999]);

@@ -101,12 +101,12 @@ impl Live for Running {
         self.hub.queue(postroad_engine::queue::Queue::messages)
     }
 
-    async fn health(&self, within: Duration) -> Result<(), String> {
+    async fn health(&self, within: Duration) -> Result<&'static str, String> {
         let all = async {
             for bound in self.listeners.bound() {
                 greets(reachable(bound)).await?;
             }
-            Ok(())
+            Ok("Every binding greets with 220")
         };
         match tokio::time::timeout(within, all).await {
             Ok(result) => result,

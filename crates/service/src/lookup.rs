@@ -46,16 +46,32 @@ pub fn lookup(options: LookupOptions) -> Result<Arc<Answer>, String> {
     })
 }
 
-/// Why a host that settings name has no address, as far as DNS says for sure; asked by those settings.
-pub(crate) async fn is_missing(settings: &BaseSettings, host: &Domain) -> Option<&'static str> {
-    let seed = data::seed().ok()?;
+/// What DNS says of a host that settings name.
+pub(crate) enum Presence {
+    /// It has an address.
+    There,
+    /// It has none, as far as DNS says for sure.
+    Missing(&'static str),
+    /// Nobody could say.
+    Unknown(String),
+}
+
+/// Looks a host up that settings name, as they say.
+pub(crate) async fn look_for(settings: &BaseSettings, host: &Domain) -> Presence {
+    let seed = match data::seed() {
+        Ok(seed) => seed,
+        Err(error) => return Presence::Unknown(format!("the system has no randomness: {error}")),
+    };
     let policy = Policy::from_property(settings.dns.policy).unwrap_or_default();
     let (shell, _news) = DnsShell::start(configuration::dns_settings(settings, &[]), Clock::start(), seed);
-    let question = Question::Host(host.clone());
-    let answer = shell.find(question, policy).await?;
+    let Some(answer) = shell.find(Question::Host(host.clone()), policy).await else {
+        return Presence::Unknown("the resolver ended without an answer".into());
+    };
     match &answer.verdict {
-        Verdict::NoSuchDomain => Some("no such domain"),
-        Verdict::NoHost => Some("it has no address"),
-        _ => None,
+        Verdict::NoSuchDomain => Presence::Missing("no such domain"),
+        Verdict::NoHost | Verdict::NoRecords => Presence::Missing("it has no address"),
+        Verdict::Unresolved(cause) => Presence::Unknown(cause.text.trim_end_matches('.').to_owned()),
+        // A host that is ourselves is there, and what is asked is no MX.
+        Verdict::Hosts(_) | Verdict::Records | Verdict::LoopsBack | Verdict::NoMailService => Presence::There,
     }
 }

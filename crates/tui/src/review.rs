@@ -111,6 +111,7 @@ impl Review {
                 name: name.clone(),
                 version: VersionWanted::This(*version),
                 password: password.clone(),
+                without_secrets: false,
                 how,
             },
         }

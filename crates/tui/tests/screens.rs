@@ -149,6 +149,7 @@ fn the_check_shows_what_is_wrong_and_repairs_it() {
     desk.type_in("v").shows(&["Check: 0 error(s), 0 warning(s)", "Nothing is wrong."]).press(Esc);
     let finding = Finding {
         error: true,
+        untested: false,
         path: "/LM/SmtpSvc/1".into(),
         id: Some(36906),
         name: "SmartHost".into(),

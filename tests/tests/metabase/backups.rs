@@ -1,6 +1,6 @@
 //! Backups: damaged ones, ones of another machine, and ones that do the service no good.
 
-use crate::{Numbers, changed, contains, done, file, octets_below, raw, refused, state};
+use crate::{Numbers, changed, contains, done, file, octets_below, raw, refused};
 use postroad_tests::load::Session;
 use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, Postroad};
@@ -134,46 +134,4 @@ fn a_restore_that_cannot_take_effect_is_not_made() {
     drop(holder);
     done(&postroad, &["restore", "there", "--yes"]);
     Session::open(there.local()).unwrap();
-}
-
-/// What the check after a restore calls an error, though the service can run with it: a binding that two servers have.
-#[test]
-fn a_restore_that_does_no_good_is_rolled_back() {
-    let postroad = Postroad::start_stored(&Config::default());
-    let binding = format!("{}:", postroad.address());
-    changed(&postroad, &["set", "smtpsvc/2", "ServerBindings", &binding]);
-    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "33"]);
-    done(&postroad, &["backup", "twice"]);
-    changed(&postroad, &["delete", "smtpsvc/2"]);
-    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "44"]);
-    let before = state(&postroad);
-    let verb = postroad.verb(&["meta", "restore", "twice", "--yes"]);
-    assert_eq!(verb.status, 1, "{verb:?}");
-    assert!((verb.stdout.clone() + &verb.stderr).contains("collides"), "{verb:?}");
-    let after = state(&postroad);
-    assert_eq!(after.export, before.export);
-    let log = postroad.json(&["meta", "log", "--limit", "2"]);
-    assert!(log[0]["reason"].as_str().unwrap().contains("rolled back"), "{log:?}");
-    assert_eq!(after.generation, before.generation + 2, "{log:?}");
-    Session::open(postroad.address()).unwrap();
-    let json = postroad.verb(&["meta", "restore", "twice", "--yes", "--json"]);
-    assert_eq!(json.status, 1, "{json:?}");
-    let report = json.json().pop().unwrap();
-    assert_ne!(report["rolled_back"], "", "{report}");
-    assert_eq!(report["change"]["applied"], false, "{report}");
-    // The tree before is a backup as well.
-    assert!(postroad.json(&["meta", "backups"]).iter().any(|row| row["name"] == "safety"));
-}
-
-/// An error that was there before does not keep a backup from being restored.
-#[test]
-fn a_restore_is_not_blamed_for_what_was_wrong_before() {
-    let postroad = Postroad::start_stored(&Config::default());
-    let binding = format!("{}:", postroad.address());
-    changed(&postroad, &["set", "smtpsvc/2", "ServerBindings", &binding]);
-    done(&postroad, &["backup", "before"]);
-    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "44"]);
-    let verb = postroad.verb(&["meta", "restore", "before", "--yes"]);
-    assert_eq!(verb.status, 0, "{verb:?}");
-    assert_eq!(raw(&postroad, "smtpsvc/1", "HopCount"), "100");
 }

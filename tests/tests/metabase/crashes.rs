@@ -1,144 +1,239 @@
-//! `kill -9` at any moment: a change is there whole or not at all, and one that was acknowledged is there.
+//! `kill -9` at any moment of random changes, imports, restores and backups: the whole tree is as before or after what was in
+//! flight, never between; what was acknowledged is there; and every backup that has its name is whole.
 
-use crate::{Numbers, done, file, raw};
+use crate::deeds::{self, Deed, Kind, open};
+use crate::{Numbers, changed, done};
+use postroad_metabase::tree::Tree;
 use postroad_tests::postroad::{Config, Postroad, program};
-use postroad_tests::wait;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-const ROUNDS: u64 = 20;
-/// The number in the backup: the largest that either may have. Others are below it, each for one change.
-const BASE: u64 = 1000;
+/// Deeds begun by a service that is killed, and by verbs that are; a thousand together.
+const RUNNING: usize = 750;
+const AT_REST: usize = 250;
+/// A restore is over by then.
+const RESTORE_WITHIN: u64 = 40_000;
 
-/// Two numbers that every change sets together.
-fn pair(number: u64) -> String {
-    format!("[\"/LM/SmtpSvc/1\"]\nHopCount = {number}\nMaxRecipients = {number}\n")
+/// Asks the service one thing: whether it was done; none: it was killed before it answered.
+fn ask(data: &Path, kind: &Kind) -> Option<Result<(), String>> {
+    let mut stream = UnixStream::connect(data.join("control.sock")).ok()?;
+    stream.write_all(format!("{}\n", deeds::question(kind)).as_bytes()).ok()?;
+    let lines: Vec<String> = BufReader::new(stream).lines().collect::<Result<_, _>>().ok()?;
+    let (last, items) = lines.split_last()?;
+    // A restore that was rolled back was not done.
+    let rolled_back =
+        items.iter().find(|item| item.contains("rolled_back") && !item.contains("\"rolled_back\":\"\""));
+    match (last.as_str(), rolled_back) {
+        ("\"end\"", None) => Some(Ok(())),
+        (line, None) if line.starts_with("{\"failed\"") => Some(Err(line.to_owned())),
+        (_, None) => None,
+        (_, Some(report)) => Some(Err(report.clone())),
+    }
 }
 
-fn pair_xml(number: u64) -> String {
-    format!(
-        "<?xml version =\"1.0\"?>\n<configuration xmlns=\"urn:microsoft-catalog:XML_Metabase_V64_0\">\n<MBProperty>\n\
-         <IIsSmtpServer\tLocation =\"/LM/SmtpSvc/1\"\n\t\tHopCount=\"{number}\"\n\t\tMaxRecipients=\"{number}\"\n\t>\n\
-         </IIsSmtpServer>\n</MBProperty>\n</configuration>\n"
-    )
+fn kill(pid: u32) {
+    let killed = Command::new("kill").args(["-9", "--", &pid.to_string()]).status().unwrap();
+    assert!(killed.success());
 }
 
-/// The number that both have.
-fn number(postroad: &Postroad) -> u64 {
-    let check = postroad.verb(&["meta", "check"]);
-    assert_eq!(check.status, 0, "the store opens and nothing is wrong with it: {check:?}");
-    let numbers = ["HopCount", "MaxRecipients"].map(|name| raw(postroad, "smtpsvc/1", name));
-    assert_eq!(numbers[0], numbers[1], "half a change");
-    numbers[0].parse().unwrap()
+/// The trees that are compared, and how many of each kind were begun and cut short.
+struct Loop {
+    holds: Tree,
+    /// Backups made before the first kill.
+    saved: Vec<(String, Tree)>,
+    begun: BTreeMap<&'static str, (usize, usize)>,
+    numbers: Numbers,
 }
 
-/// What was asked for, and whether it was acknowledged.
-struct Asked {
-    what: &'static str,
-    number: u64,
-    acknowledged: bool,
-}
-
-/// In turn a change, an import, a change, and a restore of the backup `base`, until told to stop.
-fn edit(postroad: &Postroad, first: u64, over: &AtomicBool, answered: &AtomicU64) -> Vec<Asked> {
-    let mut asked = Vec::new();
-    for index in first.. {
-        let what = ["apply", "import", "apply", "restore"][usize::try_from(index % 4).unwrap()];
-        let number = 1 + index % (BASE - 1);
-        let (number, verb) = match what {
-            "apply" => {
-                (number, postroad.verb(&["meta", "apply", &file(postroad, "pair.toml", pair(number))]))
+impl Loop {
+    /// Some backups of trees that differ, and where to begin.
+    fn new(postroad: &Postroad, seed: u64) -> Self {
+        let mut numbers = Numbers(seed);
+        let mut saved = Vec::new();
+        for number in 0..4 {
+            for _ in 0..3 {
+                let tree = open(&postroad.data()).tree().clone();
+                let (ops, _) = deeds::change(&mut numbers, &tree, 1);
+                let args = deeds::verb(postroad, &Kind::Change(ops));
+                let verb = postroad.verb(&args.iter().map(String::as_str).collect::<Vec<_>>());
+                assert_eq!(verb.status, 0, "{args:?}: {verb:?}");
             }
-            "import" => {
-                let xml = file(postroad, "pair.xml", pair_xml(number));
-                (number, postroad.verb(&["meta", "import", &xml, "--apply"]))
-            }
-            _ => (BASE, postroad.verb(&["meta", "restore", "base", "--yes"])),
-        };
-        asked.push(Asked { what, number, acknowledged: verb.status == 0 });
-        answered.fetch_add(1, Ordering::Relaxed);
-        if over.load(Ordering::Relaxed) {
-            break;
+            let name = format!("base{number}");
+            done(postroad, &["backup", &name]);
+            saved.push((name, open(&postroad.data()).tree().clone()));
         }
-        assert_eq!(verb.status, 0, "a healthy service takes it: {what} {verb:?}");
+        let holds = open(&postroad.data()).tree().clone();
+        Self { holds, saved, begun: BTreeMap::new(), numbers }
     }
-    asked
-}
 
-/// What holds is the last that was acknowledged, or one that came after it.
-fn check(holds: u64, before: u64, asked: &[Asked]) {
-    let last = asked.iter().rposition(|one| one.acknowledged);
-    let mut allowed: Vec<u64> = asked[last.unwrap_or(0)..].iter().map(|one| one.number).collect();
-    if last.is_none() {
-        allowed.push(before);
+    fn next(&mut self, steps: u64) -> Deed {
+        deeds::random(&mut self.numbers, &self.holds, &self.saved, steps)
     }
-    assert!(allowed.contains(&holds), "{holds} holds, of {allowed:?}");
+
+    fn begin(&mut self, kind: &Kind) {
+        self.begun.entry(kind.name()).or_default().0 += 1;
+    }
+
+    /// No process has the store. What was in flight, if anything was, is there whole or not at all.
+    fn reopen(&mut self, postroad: &Postroad, in_flight: Option<&Deed>) {
+        let mut metabase = open(&postroad.data());
+        let tree = metabase.tree().clone();
+        let newest = metabase.generation();
+        let past = metabase.past(newest).unwrap();
+        assert!(
+            past.is_some_and(|past| past.deltas_count > 0) && metabase.past(newest + 1).unwrap().is_none()
+        );
+        let before = self.holds.diff(&tree);
+        let Some(deed) = in_flight else {
+            assert_eq!(before, [], "what was acknowledged is there, and nothing else");
+            return;
+        };
+        self.begun.entry(deed.kind.name()).or_default().1 += 1;
+        let after = deed.after.diff(&tree);
+        assert!(
+            before.is_empty() || after.is_empty(),
+            "between before and after a {}: {before:?} {after:?}",
+            deed.kind.name()
+        );
+        if metabase.pending().is_some() {
+            // A restore that nobody knows to be well undoes itself, unless somebody says that it is.
+            assert!(matches!(deed.kind, Kind::Restore(_)));
+            assert_eq!(metabase.undone().unwrap().diff(&self.holds), []);
+            metabase.confirm().unwrap();
+        }
+        self.holds = tree;
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.values().map(|(begun, _)| begun).sum()
+    }
+
+    /// Every backup that has its name is whole, and those from before hold what they held.
+    fn end(&mut self, postroad: &Postroad) {
+        println!("(begun, cut short): {:?}", self.begun);
+        for kind in ["change", "import", "restore"] {
+            let (begun, cut) = self.begun[kind];
+            assert!(begun > 20 && cut > 0, "no {kind} was cut short");
+        }
+        let backups = postroad.json(&["meta", "backups"]);
+        assert!(backups.len() > self.saved.len());
+        for row in backups {
+            let (name, version) = (row["name"].as_str().unwrap(), row["version"].to_string());
+            done(postroad, &["backups", "verify", name, "--version", &version]);
+        }
+        for (name, tree) in self.saved.clone() {
+            done(postroad, &["restore", &name, "--yes"]);
+            assert_eq!(open(&postroad.data()).tree().diff(&tree), [], "{name}");
+        }
+    }
 }
 
 #[test]
 fn the_service_is_killed() {
     let mut postroad = Postroad::prepare_stored(&Config::default());
-    let toml = file(&postroad, "base.toml", pair(BASE));
-    crate::changed(&postroad, &["apply", &toml]);
-    done(&postroad, &["backup", "base"]);
-    let mut numbers = Numbers(0x2545_F491_4F6C_DD1D);
-    let (mut holds, mut next) = (BASE, 0);
-    let mut unanswered = [0; 3];
-    for round in 0..ROUNDS {
+    let mut kills = Loop::new(&postroad, 0x2545_F491_4F6C_DD1D);
+    while kills.begun() < RUNNING {
         postroad.restart();
-        let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
-        // Another kind of change each time, at another moment of it.
-        let enough = 1 + round % 4;
-        let moment = Duration::from_micros(numbers.below(60_000));
-        let pid = postroad.process().id();
-        let asked = std::thread::scope(|scope| {
-            let editor = scope.spawn(|| edit(&postroad, next, &over, &answered));
-            wait::until("changes", || answered.load(Ordering::Relaxed) >= enough || editor.is_finished());
+        let (pid, data) = (postroad.process().id(), postroad.data());
+        let moment = Duration::from_micros(kills.numbers.below(400_000));
+        let killer = std::thread::spawn(move || {
             std::thread::sleep(moment);
-            over.store(true, Ordering::Relaxed);
-            let killed = Command::new("kill").args(["-9", "--", &pid.to_string()]).status().unwrap();
-            assert!(killed.success());
-            editor.join().unwrap()
+            kill(pid);
         });
+        let in_flight = loop {
+            let deed = kills.next(6);
+            kills.begin(&deed.kind);
+            match ask(&data, &deed.kind) {
+                Some(Ok(())) => kills.holds = deed.after,
+                Some(Err(failed)) => panic!("a healthy service does it: {failed} {deed:?}"),
+                None => break deed,
+            }
+        };
+        killer.join().unwrap();
         postroad.kill();
-        next += u64::try_from(asked.len()).unwrap();
-        if let Some(last) = asked.last().filter(|last| !last.acknowledged) {
-            let kind = ["apply", "import", "restore"].iter().position(|kind| *kind == last.what).unwrap();
-            unanswered[kind] += 1;
-        }
-        let now = number(&postroad);
-        check(now, holds, &asked);
-        holds = now;
-        println!("round {round}: {} asked, {holds} holds", asked.len());
+        kills.reopen(&postroad, Some(&in_flight));
     }
-    println!("killed in the middle of [apply, import, restore]: {unanswered:?}");
-    assert!(unanswered.iter().sum::<u32>() > 0, "no kill came in the middle of anything");
+    kills.end(&postroad);
 }
 
 #[test]
 fn a_verb_on_a_store_at_rest_is_killed() {
     let postroad = Postroad::prepare_stored(&Config::default());
-    let mut numbers = Numbers(0x1234_5678_9ABC_DEF1);
-    let toml = file(&postroad, "pair.toml", pair(BASE));
-    crate::changed(&postroad, &["apply", &toml]);
-    let (mut holds, mut cut_short) = (BASE, 0);
-    for wanted in 1..=ROUNDS {
-        let toml = file(&postroad, "pair.toml", pair(wanted));
+    let mut kills = Loop::new(&postroad, 0x1234_5678_9ABC_DEF1);
+    while kills.begun() < AT_REST {
+        let deed = kills.next(1);
+        kills.begin(&deed.kind);
         let mut child = Command::new(program())
-            .args(["--data", &postroad.data().display().to_string(), "meta", "apply", &toml])
+            .args(["--data", &postroad.data().display().to_string()])
+            .args(deeds::verb(&postroad, &deed.kind))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_micros(numbers.below(80_000)));
+        std::thread::sleep(Duration::from_micros(kills.numbers.below(80_000)));
         let _ = child.kill();
         let status = child.wait().unwrap();
-        cut_short += u32::from(!status.success());
-        let now = number(&postroad);
-        assert!(now == wanted || (now == holds && !status.success()), "{now} after {wanted}: {status}");
-        holds = now;
+        if status.success() {
+            kills.holds = deed.after;
+            kills.reopen(&postroad, None);
+        } else {
+            assert_eq!(status.code(), None, "it does it, or is killed: {deed:?}");
+            kills.reopen(&postroad, Some(&deed));
+        }
     }
-    println!("{cut_short} of {ROUNDS} were cut short");
-    assert!(cut_short > 0);
+    kills.end(&postroad);
+}
+
+/// Kills in the time between the commit of a restore and the answer, in which the service's health is looked at, and in that
+/// of putting back: a tree that is not known to be well never stays for good.
+#[test]
+fn a_restore_is_killed_before_it_is_known_to_be_well() {
+    let mut postroad = Postroad::prepare_stored(&Config::default());
+    let saved = |postroad: &Postroad, name: &str| {
+        done(postroad, &["backup", name]);
+        open(&postroad.data()).tree().clone()
+    };
+    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "44"]);
+    let well = saved(&postroad, "well");
+    // What the check calls an error: that restore is rolled back.
+    changed(&postroad, &["set", "smtpsvc/1", "RelayIpList", "0x0102030405"]);
+    let unwell = saved(&postroad, "unwell");
+    changed(&postroad, &["unset", "smtpsvc/1", "RelayIpList"]);
+    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "33"]);
+    let before = open(&postroad.data()).tree().clone();
+    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+    let (mut rounds, mut waiting) = (0, [0; 2]);
+    while waiting.contains(&0) || rounds < 20 {
+        rounds += 1;
+        assert!(rounds < 200, "no kill came between commit and answer: {waiting:?}");
+        let is_well = rounds % 2 == 0;
+        let (name, after) = if is_well { ("well", &well) } else { ("unwell", &unwell) };
+        postroad.restart();
+        let (pid, data) = (postroad.process().id(), postroad.data());
+        let moment = Duration::from_micros(numbers.below(RESTORE_WITHIN));
+        let asker = std::thread::spawn(move || ask(&data, &Kind::Restore(name.into())));
+        std::thread::sleep(moment);
+        kill(pid);
+        let answer = asker.join().unwrap();
+        postroad.kill();
+        let mut metabase = open(&postroad.data());
+        let tree = metabase.tree().clone();
+        if answer.is_some() || metabase.pending().is_none() {
+            let is_restored = tree.diff(after).is_empty();
+            let expected = if is_well && (answer.is_some() || is_restored) { after } else { &before };
+            assert_eq!(tree.diff(expected), [], "{name}: {answer:?}");
+        } else {
+            assert_eq!(tree.diff(after), [], "{name}: between before and after");
+            waiting[usize::from(is_well)] += 1;
+        }
+        // What waits undoes itself: as the next start does when its time is over.
+        let undone = metabase.undone().unwrap_or_else(|| before.clone());
+        assert_eq!(undone.diff(&before), [], "{name}");
+        metabase.commit(&undone, &Default::default(), postroad_metabase::store::Act::Undo).unwrap();
+    }
+    println!("{rounds} kills; between commit and answer of [unwell, well]: {waiting:?}");
 }

@@ -5,8 +5,10 @@ mod article;
 mod backups;
 mod changes;
 mod crashes;
+mod deeds;
 mod forms;
 mod refusals;
+mod restores;
 
 use postroad_tests::postroad::{Postroad, Verb};
 use serde_json::Value;

@@ -299,7 +299,7 @@ Examples:
   postroad meta check smtpsvc/1 --online
   postroad meta check --repair --yes
 
-Exit status 0: no errors, though perhaps warnings; 1: errors.")]
+Exit status 0: no errors, though perhaps warnings; 1: errors; 75: something could not be tested.")]
 pub struct Check {
     /// Only this key and those below it
     #[arg(default_value = "/")]
@@ -358,8 +358,8 @@ Examples:
   postroad meta backup moving --version 1 --overwrite --password-file password.txt
 
 With a password its secrets can be restored on another machine. Versions are also taken as
-NEXT_VERSION and HIGHEST_VERSION; every change is saved when it is made, so there is no
-SAVE_FIRST.")]
+NEXT_VERSION and HIGHEST_VERSION; --save-first and --force are taken and change nothing: every
+change is saved when it is made.")]
 pub struct Backup {
     /// Up to 100 letters and digits
     pub name: String,
@@ -369,6 +369,12 @@ pub struct Backup {
     /// Replace the one of that version
     #[arg(long)]
     pub overwrite: bool,
+    /// As the original's flag: every change is saved already
+    #[arg(long, hide = true)]
+    pub save_first: bool,
+    /// As the original's flag: even if saving first fails, which there is none of
+    #[arg(long, hide = true)]
+    pub force: bool,
     /// Its password
     #[command(flatten)]
     pub password: Password,
@@ -379,7 +385,7 @@ pub struct Backup {
 pub enum Backups {
     /// List them
     List,
-    /// Read one back and compare it with its checksum
+    /// Read one back, and see that it could be restored here
     #[command(after_help = "Example:\n  postroad meta backups verify nightly")]
     Verify {
         /// Which
@@ -395,6 +401,9 @@ pub enum Backups {
         /// Which
         #[command(flatten)]
         which: Kept,
+        /// Without asking, where no version is named
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -414,9 +423,11 @@ pub struct Kept {
 Examples:
   postroad meta restore nightly --dry-run
   postroad meta restore nightly --version 3 --yes
+  postroad meta restore nightly --without-secrets --dry-run
 
 Without --yes it shows the difference and asks. What was changed since the backup is undone; a
-backup of what was there before is made.")]
+backup of what was there before is made. If the service is not well after it, it is rolled back:
+a binding does not greet, or the check finds an error that was not there (not with --i-mean-it).")]
 pub struct Restore {
     /// Which
     #[command(flatten)]
@@ -424,6 +435,9 @@ pub struct Restore {
     /// Without asking
     #[arg(long)]
     pub yes: bool,
+    /// Without its secrets, where what opens them is lost; they are listed, to be entered again
+    #[arg(long)]
+    pub without_secrets: bool,
     /// Its password, if it has one
     #[command(flatten)]
     pub password: Password,

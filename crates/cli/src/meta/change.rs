@@ -1,11 +1,13 @@
 //! What `meta` changes.
 
-use super::args::{Changing, Check, Place, Restore, Set};
+use super::args::{Changing, Check, Kept, Place, Restore, Set};
 use super::forms::{self, At};
 use super::{Asker, files, reports};
 use crate::ending::{DONE, NO, Trouble};
 use crate::screen::Line;
-use postroad_control::meta::{ChangeReport, How, MetaItem, MetaRequest, MetaStep, RestoreReport};
+use postroad_control::meta::{
+    ChangeReport, How, MetaItem, MetaRequest, MetaStep, RestoreReport, VersionWanted,
+};
 use serde::Serialize;
 use std::path::Path;
 
@@ -144,12 +146,13 @@ impl Asker<'_, '_> {
         let mut how = restore.how.how();
         let request = |how: How| {
             let (name, version) = (restore.which.name.clone(), restore.which.version);
-            MetaRequest::Restore { name, version, password: password.clone(), how }
+            let without_secrets = restore.without_secrets;
+            MetaRequest::Restore { name, version, password: password.clone(), without_secrets, how }
         };
         if !restore.yes || how.dry_run {
             let shown = self.restored(request(dry(&how)))?;
-            if how.dry_run || !shown.rolled_back.is_empty() {
-                return Ok(if shown.rolled_back.is_empty() { DONE } else { NO });
+            if how.dry_run || shown.change.differences.is_empty() {
+                return Ok(DONE);
             }
             let question = Question {
                 text: "Put it in the place of everything?",
@@ -164,6 +167,21 @@ impl Asker<'_, '_> {
         }
         let done = self.restored(request(how))?;
         Ok(if done.rolled_back.is_empty() { DONE } else { NO })
+    }
+
+    /// Deletes a backup that is named with its version; the highest one, which may be the only good one, after a yes.
+    pub(super) fn delete_backup(&mut self, which: Kept, yes: bool) -> Result<u8, Trouble> {
+        let Kept { name, version } = which;
+        let question = Question {
+            text: &format!("Delete the highest version of {name}?"),
+            otherwise: "nothing was deleted: nobody can be asked here. Name the version with --version, or say --yes.",
+        };
+        let is_named = matches!(version, VersionWanted::This(_));
+        if !is_named && !yes && !self.asked(&question)? {
+            self.say(Line::plain("Nothing was deleted."))?;
+            return Ok(NO);
+        }
+        self.backup(MetaRequest::DeleteBackup { name, version }, " is deleted")
     }
 
     fn restored(&mut self, request: MetaRequest) -> Result<RestoreReport, Trouble> {

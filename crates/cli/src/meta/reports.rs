@@ -123,9 +123,10 @@ pub fn import(report: &ImportReport, now: Wall) -> Vec<Line> {
 pub fn finding(finding: &Finding) -> Vec<Line> {
     let id = finding.id.map(|id| format!(" {} ({id})", finding.name)).unwrap_or_default();
     let text = format!("{}{id}: {}", finding.path, finding.description);
-    let mut lines = vec![match finding.error {
-        true => Line::bad(format!("error    {text}")),
-        false => Line::plain(format!("warning  {text}")),
+    let mut lines = vec![match (finding.error, finding.untested) {
+        (true, _) => Line::bad(format!("error    {text}")),
+        (false, true) => Line::plain(format!("unknown  {text}")),
+        (false, false) => Line::plain(format!("warning  {text}")),
     }];
     if !finding.repair_text.is_empty() {
         // Without steps it is advice, which --repair does not follow.
@@ -136,11 +137,24 @@ pub fn finding(finding: &Finding) -> Vec<Line> {
 }
 
 /// How many findings there are.
-pub fn findings(errors: u64, warnings: u64) -> Line {
-    match (errors, warnings) {
-        (0, 0) => Line::plain("Nothing is wrong."),
-        (0, _) => Line::plain(format!("{}.", counted(warnings, "warning"))),
-        _ => Line::bad(format!("{}, {}.", counted(errors, "error"), counted(warnings, "warning"))),
+pub fn findings(found: &[Finding]) -> Line {
+    let count = |is: fn(&&Finding) -> bool| found.iter().filter(is).count() as u64;
+    let (errors, untested) = (count(|one| one.error), count(|one| one.untested));
+    let warnings = found.len() as u64 - errors - untested;
+    let mut parts = Vec::new();
+    if errors > 0 {
+        parts.push(counted(errors, "error"));
+    }
+    if errors > 0 || warnings > 0 {
+        parts.push(counted(warnings, "warning"));
+    }
+    if untested > 0 {
+        parts.push(format!("{untested} could not be tested"));
+    }
+    match (errors, parts.is_empty()) {
+        (0, true) => Line::plain("Nothing is wrong."),
+        (0, false) => Line::plain(format!("{}.", parts.join(", "))),
+        _ => Line::bad(format!("{}.", parts.join(", "))),
     }
 }
 
@@ -148,9 +162,14 @@ pub fn findings(errors: u64, warnings: u64) -> Line {
 pub fn backup(row: &BackupRow, what: &str) -> Vec<Line> {
     let BackupRow { name, version, size, keys, records, generation, .. } = row;
     let password = if row.password { ", under a password" } else { "" };
-    let mut lines = vec![Line::strong(format!(
-        "Backup {name} version {version}{what}: {keys} keys, {records} records of generation {generation}, {size} octets{password}."
-    ))];
+    // One that cannot be read does not say what is in it.
+    let holds = match row.at {
+        Wall(0) => String::new(),
+        _ => format!("{keys} keys, {records} records of generation {generation}, "),
+    };
+    let mut lines =
+        vec![Line::strong(format!("Backup {name} version {version}{what}: {holds}{size} octets{password}."))];
+    lines.extend(row.notes.iter().map(|note| Line::plain(format!("Note: {note}"))));
     if !row.fault.is_empty() {
         lines.push(Line::bad(row.fault.clone()));
     }
@@ -293,6 +312,7 @@ pub(super) mod tests {
     pub fn a_finding(error: bool, repairable: bool) -> Finding {
         Finding {
             error,
+            untested: false,
             path: "/LM/SmtpSvc/1".into(),
             id: Some(36_906),
             name: "SmartHost".into(),
@@ -308,9 +328,13 @@ pub(super) mod tests {
             ["error    /LM/SmtpSvc/1 SmartHost (36906): it names no host.", "         repair: remove it."];
         assert_eq!(texts(&finding(&a_finding(true, true))), expected);
         assert_eq!(texts(&finding(&a_finding(false, false))).last(), Some(&"         to do: remove it."));
-        assert_eq!(findings(0, 0).text, "Nothing is wrong.");
-        assert_eq!(findings(0, 2).text, "2 warnings.");
-        assert_eq!(findings(1, 0).text, "1 error, 0 warnings.");
+        let warning = a_finding(false, false);
+        let unknown = Finding { untested: true, ..warning.clone() };
+        assert!(finding(&unknown)[0].text.starts_with("unknown  /LM/SmtpSvc/1"));
+        assert_eq!(findings(&[]).text, "Nothing is wrong.");
+        assert_eq!(findings(&[warning.clone(), warning]).text, "2 warnings.");
+        assert_eq!(findings(&[a_finding(true, false)]).text, "1 error, 0 warnings.");
+        assert_eq!(findings(&[unknown]).text, "1 could not be tested.");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::queue::counted;
 use crate::screen::{Line, fitted, shown};
 use crate::when::to_second;
 use postroad_control::meta::{BackupRow, KeyRow, Mark, PropertyRow, RecordRow, ValueRow};
+use postroad_mail::time::Wall;
 use postroad_metabase::record::{
     INHERIT, INSERT_PATH, IS_INHERITED, PARTIAL_PATH, REFERENCE, SECURE, VOLATILE,
 };
@@ -175,24 +176,23 @@ pub fn backups(rows: &[BackupRow], columns: Option<usize>) -> Vec<Line> {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
-            let password = if row.password { "yes" } else { "" };
-            let (size, keys, records) = (row.size.to_string(), row.keys.to_string(), row.records.to_string());
-            let version = row.version.to_string();
-            let (generation, at) = (row.generation.to_string(), to_second(row.at));
+            // One that cannot be read does not say when it was made.
+            let said = |text: String| if row.at == Wall(0) { String::new() } else { text };
+            let remark: Vec<&str> = row.notes.iter().chain([&row.fault]).map(String::as_str).collect();
             vec![
                 row.name.clone(),
-                version,
-                at,
-                size,
-                keys,
-                records,
-                generation,
-                password.into(),
-                row.fault.clone(),
+                row.version.to_string(),
+                said(to_second(row.at)),
+                row.size.to_string(),
+                said(row.keys.to_string()),
+                said(row.records.to_string()),
+                said(row.generation.to_string()),
+                String::from(if row.password { "yes" } else { "" }),
+                remark.join(" ").trim_end().to_owned(),
             ]
         })
         .collect();
-    let heads = ["NAME", "VERSION", "MADE", "OCTETS", "KEYS", "RECORDS", "GENERATION", "PASSWORD", "FAULT"];
+    let heads = ["NAME", "VERSION", "MADE", "OCTETS", "KEYS", "RECORDS", "GENERATION", "PASSWORD", "REMARK"];
     Table { heads: &heads, flexible: None }.lines(&cells, columns)
 }
 
@@ -408,6 +408,7 @@ pub(super) mod tests {
             generation: 12,
             password: false,
             verified: fault.is_empty(),
+            notes: Vec::new(),
             fault: fault.into(),
         }
     }
@@ -420,5 +421,10 @@ pub(super) mod tests {
             "nightly  3        2026-11-25 07:00:28Z  20480   9     31       12",
         ];
         assert_eq!(texts(&backups(&[a_backup("")], Some(80))), expected);
+        let mut cut = a_backup("nightly.pb3 is cut off.");
+        cut.at = Wall(0);
+        let expected =
+            ["NAME     VERSION  OCTETS  REMARK", "nightly  3        20480   nightly.pb3 is cut off."];
+        assert_eq!(texts(&backups(&[cut], Some(80))), expected);
     }
 }

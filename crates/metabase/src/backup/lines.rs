@@ -85,14 +85,22 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, BackupError> {
     serde_json::to_vec(value).map_err(|_| BackupError::Crypto("a record cannot be written as JSON"))
 }
 
+/// What becomes of secrets that are read.
+pub(super) enum Secrets<'k> {
+    /// They are opened; without a key there are none.
+    Open(Option<&'k FileKey>),
+    /// They are left out, and noted here.
+    LeaveOut(&'k mut Vec<(KeyPath, u32)>),
+}
+
 /// Reads a tree.
-pub(super) fn read(payload: &[u8], key: Option<&FileKey>) -> Result<Tree, BackupError> {
-    let mut reader = Reader { key, at: None, sealed: 0 };
+pub(super) fn read(payload: &[u8], secrets: Secrets<'_>) -> Result<Tree, BackupError> {
+    let mut reader = Reader { secrets, at: None, sealed: 0 };
     let (mut tree, mut ops) = (Tree::new(), Vec::with_capacity(STEPS));
     for (number, line) in payload.split_inclusive(|octet| *octet == b'\n').enumerate() {
         // Numbered as in the file, where two lines stand before the payload.
         let wrong = |what: String| BackupError::Malformed(format!("line {}: {what}", number + 3));
-        ops.push(reader.line(line).map_err(|what| wrong(what.into()))?);
+        ops.extend(reader.line(line).map_err(|what| wrong(what.into()))?);
         if ops.len() == STEPS {
             tree = tree.apply(&ops).map_err(|error| wrong(error.to_string()))?;
             ops.clear();
@@ -102,7 +110,7 @@ pub(super) fn read(payload: &[u8], key: Option<&FileKey>) -> Result<Tree, Backup
 }
 
 struct Reader<'k> {
-    key: Option<&'k FileKey>,
+    secrets: Secrets<'k>,
     /// The key whose records follow.
     at: Option<KeyPath>,
     /// Sealed records read.
@@ -110,14 +118,15 @@ struct Reader<'k> {
 }
 
 impl Reader<'_> {
-    fn line(&mut self, line: &[u8]) -> Result<Op, &'static str> {
+    /// The step that a line makes; none for a secret that is left out.
+    fn line(&mut self, line: &[u8]) -> Result<Option<Op>, &'static str> {
         if line.len() > LINE_MAX {
             return Err("it is too long");
         }
         let row = match serde_json::from_slice(line).map_err(|_| "it is neither a key nor a record")? {
             Line::Key(path) => {
                 self.at = Some(path.clone());
-                return Ok(Op::Create(path));
+                return Ok(Some(Op::Create(path)));
             }
             Line::Record(row) => row,
         };
@@ -125,7 +134,10 @@ impl Reader<'_> {
         // A secret whose SECURE attribute was taken off would be shown after it is restored.
         let data = match (row.value, row.attributes & SECURE != 0) {
             (Value::Plain(data), false) => data.into_owned(),
-            (Value::Sealed(sealed), true) => self.open(&path, row.id, &sealed)?,
+            (Value::Sealed(sealed), true) => match self.open(&path, row.id, &sealed)? {
+                Some(data) => data,
+                None => return Ok(None),
+            },
             (Value::Plain(_), true) => return Err("it is a secret that is not sealed"),
             (Value::Sealed(_), false) => return Err("it is sealed and not marked as a secret"),
         };
@@ -136,14 +148,20 @@ impl Reader<'_> {
             return Err("it is of a kind that is not stored (VOLATILE)");
         }
         let (id, attributes, user_type) = (row.id, row.attributes, row.user_type);
-        Ok(Op::Set(path, Record { id, attributes, user_type, data }))
+        Ok(Some(Op::Set(path, Record { id, attributes, user_type, data })))
     }
 
-    fn open(&mut self, path: &KeyPath, id: u32, sealed: &str) -> Result<Data, &'static str> {
-        let key = self.key.ok_or("it is a secret, and the manifest knows of none")?;
+    fn open(&mut self, path: &KeyPath, id: u32, sealed: &str) -> Result<Option<Data>, &'static str> {
+        let key = match &mut self.secrets {
+            Secrets::Open(key) => key.ok_or("it is a secret, and the manifest knows of none")?,
+            Secrets::LeaveOut(left_out) => {
+                left_out.push((path.clone(), id));
+                return Ok(None);
+            }
+        };
         let octets =
             key.open((path, id), self.sealed, sealed).ok_or("its secret was not sealed for this place")?;
         self.sealed += 1;
-        serde_json::from_slice(&octets).map_err(|_| "its secret is not a value")
+        serde_json::from_slice(&octets).map(Some).map_err(|_| "its secret is not a value")
     }
 }

@@ -175,8 +175,8 @@ fn prove(db: &Connection, seal: &Seal, file: &Path) -> Result<()> {
         Ok(plain) if plain == PROOF => Ok(()),
         _ => Err(Fault::Other(StoreError::WrongKey(format!(
             "the secrets in {} are sealed with another key: the key file belongs to the metabase, so put it back from a \
-             backup; if it is lost, move the metabase away, start again, restore a backup of the metabase and enter the \
-             secrets again",
+             backup; if it is lost, move the metabase away, start again, restore a backup of the metabase, one that has \
+             no password with --without-secrets, and enter the secrets again",
             file.display()
         )))),
     }

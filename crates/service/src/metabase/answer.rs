@@ -3,6 +3,7 @@
 use super::rows;
 use super::steps::{named, path};
 use super::{Live, Purpose, Registry, as_xml, aside, failed, steps_between, store_failed};
+use crate::lookup::Presence;
 use postroad_control::meta::{
     ChangeReport, Form, Given, How, ImportKind, ImportLine, ImportReport, MetaItem, MetaRequest, PendingRow,
 };
@@ -65,6 +66,7 @@ pub(crate) async fn answer(
         }
         MetaRequest::Check { path: key, online } => {
             let key = path(key)?;
+            registry.must_be(&key)?;
             let findings = registry.findings(*online).await;
             for found in findings.iter().filter(|found| found.path.is_within(&key)) {
                 tell(MetaItem::Finding(Box::new(rows::finding(found))));
@@ -327,6 +329,7 @@ impl Registry {
         let mut findings = checks::findings(&self.effective, &Disk);
         findings.extend(self.hidden_problems(&self.stored().0).into_iter().map(|problem| checks::Finding {
             error: false,
+            untested: false,
             description: format!("Without {} no service would start: it {}.", self.pinned.file, problem.what),
             path: problem.path,
             id: problem.id,
@@ -345,25 +348,28 @@ impl Registry {
         let settings = self.settings();
         let mut findings = Vec::new();
         for (path, id, host) in checks::hosts(&self.effective) {
-            let missing = crate::lookup::is_missing(&settings, &host).await;
-            if let Some(why) = missing {
-                findings.push(checks::Finding {
-                    error: false,
-                    path,
-                    id: Some(id),
-                    name: catalogue::name_of(id).into_owned(),
-                    description: format!("the host {host} is not found in DNS: {why}"),
-                    repair: Vec::new(),
-                    repair_text: String::new(),
-                });
-            }
+            let (untested, description) = match crate::lookup::look_for(&settings, &host).await {
+                Presence::There => continue,
+                Presence::Missing(why) => (false, format!("The host {host} is not found in DNS: {why}.")),
+                Presence::Unknown(why) => (true, format!("The host {host} could not be looked up: {why}.")),
+            };
+            findings.push(checks::Finding {
+                error: false,
+                untested,
+                path,
+                id: Some(id),
+                name: catalogue::name_of(id).into_owned(),
+                description,
+                repair: Vec::new(),
+                repair_text: String::new(),
+            });
         }
         findings
     }
 }
 
 /// What the checks may know of the disk.
-struct Disk;
+pub(super) struct Disk;
 
 impl checks::World for Disk {
     fn folder_exists(&self, folder: &Path) -> bool {

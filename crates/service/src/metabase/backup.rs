@@ -1,14 +1,25 @@
 //! Backups of the metabase: made, verified, put back.
 
-use super::{Live, Purpose, Registry, aside, failed, steps_between};
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests;
+
+use super::answer::Disk;
+use super::{Live, Purpose, Registry, aside, failed, place, steps_between, store_failed, told};
 use crate::backups::{self, Backups, Listed, SCHEDULED};
 use crate::data;
 use postroad_control::meta::{BackupRow, How, MetaItem, MetaRequest, RestoreReport, Secret, VersionWanted};
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 use postroad_metabase::backup::{self, Backup, BackupName, Keys, Manifest};
-use postroad_metabase::checks::Finding;
-use postroad_metabase::tree::Tree;
+use postroad_metabase::catalogue;
+use postroad_metabase::checks::{self, Finding};
+use postroad_metabase::compile::{self, Place, Problem};
+use postroad_metabase::path::KeyPath;
+use postroad_metabase::settings::Settings;
+use postroad_metabase::text::Pin;
+use postroad_metabase::tree::{Op, Tree};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// The name of backups that are made before a restore.
@@ -17,6 +28,12 @@ const SAFETY: &str = "safety";
 const SAFETY_KEPT: usize = 20;
 /// How long a service may take to greet at every binding after a restore.
 const HEALTH_WITHIN: Duration = Duration::from_secs(10);
+/// How long a restore waits to be confirmed: `HEALTH_WITHIN`, the check, and a disk that is slow to take a change.
+const GUARDED_FOR: Duration = Duration::from_secs(30);
+/// Secrets that are told by name when they are not restored.
+const SECRETS_TOLD_MAX: usize = 100;
+/// A scheduled backup that could not be made is tried again after this: a full disk is often mended by then.
+const RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Answers a question about backups.
 pub(super) async fn answer(
@@ -26,39 +43,26 @@ pub(super) async fn answer(
     live: &impl Live,
     tell: &mut dyn FnMut(MetaItem),
 ) -> Result<(), Failed> {
+    let mut row = |row: BackupRow| tell(MetaItem::Backup(Box::new(row)));
     match request {
         MetaRequest::Backup { name, version, overwrite, password } => {
-            let wanted = Wanted { name: named(name)?, version: *version, password: password.clone() };
-            let row = registry.back_up(wanted, *overwrite, now).await?;
-            tell(MetaItem::Backup(Box::new(row)));
+            let wanted = Wanted { name: given(name)?, version: *version, password: password.clone() };
+            row(registry.back_up(wanted, *overwrite, now).await?);
         }
         MetaRequest::Backups => {
             let backups = registry.backups();
-            for listed in aside(move || backups.list()).await? {
-                tell(MetaItem::Backup(Box::new(listed_row(listed))));
-            }
+            aside(move || backups.list()).await?.into_iter().map(listed_row).for_each(row);
         }
         MetaRequest::Verify { name, version, password } => {
             let wanted = Wanted { name: named(name)?, version: *version, password: password.clone() };
-            let (_, row) = registry.read_back(&wanted, None).await?;
-            tell(MetaItem::Backup(Box::new(row)));
+            row(registry.read_back(&wanted, false).await?.row);
         }
-        MetaRequest::Restore { name, version, password, how } => {
+        MetaRequest::Restore { name, version, password, without_secrets, how } => {
             let wanted = Wanted { name: named(name)?, version: *version, password: password.clone() };
-            let report = registry.restore(&wanted, how, now, live).await?;
+            let report = registry.restore(&wanted, *without_secrets, how, now, live).await?;
             tell(MetaItem::Restore(Box::new(report)));
         }
-        MetaRequest::DeleteBackup { name, version } => {
-            let name = named(name)?;
-            let backups = registry.backups();
-            let version = backups.version(&name, *version)?;
-            let found = backups.list()?.into_iter().find(|one| one.name == name && one.version == version);
-            let found = found.ok_or_else(|| {
-                failed(FailedKind::NotFound, format!("there is no backup {name} of version {version}"))
-            })?;
-            backups.delete(&name, version)?;
-            tell(MetaItem::Backup(Box::new(listed_row(found))));
-        }
+        MetaRequest::DeleteBackup { name, version } => row(registry.delete(named(name)?, *version).await?),
         _ => return Err(failed(FailedKind::Usage, String::from("not a question of this kind"))),
     }
     Ok(())
@@ -71,28 +75,56 @@ struct Wanted {
     password: Option<Secret>,
 }
 
+/// A backup that was read back.
+struct Read {
+    tree: Tree,
+    row: BackupRow,
+    /// Secrets that were left out.
+    left_out: Vec<(KeyPath, u32)>,
+}
+
 fn named(name: &str) -> Result<BackupName, Failed> {
     name.parse().map_err(|error: backup::NameError| failed(FailedKind::Usage, error.to_string()))
 }
 
-fn row(manifest: &Manifest, size: u64, verified: bool) -> BackupRow {
+/// The name of a backup that somebody makes.
+fn given(name: &str) -> Result<BackupName, Failed> {
+    if [SAFETY, SCHEDULED].contains(&name) {
+        let what = format!(
+            "backups called {name} are made by the service, which deletes the oldest of them. Give another name"
+        );
+        return Err(failed(FailedKind::Usage, what));
+    }
+    named(name)
+}
+
+/// A file is called as its own name says: that is what it is found by, whatever its manifest says.
+fn row(name: &BackupName, version: u32, manifest: &Manifest, size: u64) -> BackupRow {
+    let mut notes = Vec::new();
+    if (&manifest.name, manifest.version) != (name, version) {
+        notes.push(format!(
+            "It was made as {} version {}; its file was renamed or copied.",
+            manifest.name, manifest.version
+        ));
+    }
     BackupRow {
-        name: manifest.name.to_string(),
-        version: manifest.version,
+        name: name.to_string(),
+        version,
         at: manifest.at,
         size,
         keys: manifest.keys,
         records: manifest.records,
         generation: manifest.generation,
         password: manifest.is_password(),
-        verified,
+        verified: false,
+        notes,
         fault: String::new(),
     }
 }
 
 fn listed_row(listed: Listed) -> BackupRow {
     let fault = match &listed.manifest {
-        Ok(manifest) => return row(manifest, listed.size, false),
+        Ok(manifest) => return row(&listed.name, listed.version, manifest, listed.size),
         Err(fault) => fault.clone(),
     };
     BackupRow {
@@ -105,7 +137,39 @@ fn listed_row(listed: Listed) -> BackupRow {
         generation: 0,
         password: false,
         verified: false,
+        notes: Vec::new(),
         fault,
+    }
+}
+
+/// What would refuse a tree where it is restored: here, with what the configuration file pins, and where there is none.
+#[derive(Clone)]
+struct Judge {
+    pins: Vec<Pin>,
+    /// What is wrong here already, which a restore may leave so.
+    known: Vec<Problem>,
+    place: Place,
+}
+
+impl Judge {
+    /// Adds to a backup's row what a restore of its tree would say.
+    fn judge(&self, tree: &Tree, row: &mut BackupRow) {
+        if let Err(why) = self.compile(tree, &self.pins) {
+            row.fault = format!("It is whole, and cannot be restored here: {why}");
+        } else if !self.pins.is_empty()
+            && let Err(why) = self.compile(tree, &[])
+        {
+            row.notes
+                .push(format!("Where the configuration file does not pin it, it cannot be restored: {why}"));
+        }
+    }
+
+    fn compile(&self, tree: &Tree, pins: &[Pin]) -> Result<(), String> {
+        let effective = compile::overlay(tree, pins).map_err(|error| error.to_string())?;
+        let (_, mut problems) = Settings::of_what_fits(&effective, &self.place, 0);
+        let same = |one: &Problem, other: &Problem| (&one.path, one.id) == (&other.path, other.id);
+        problems.retain(|problem| !self.known.iter().any(|known| same(known, problem)));
+        if problems.is_empty() { Ok(()) } else { Err(told(&problems)) }
     }
 }
 
@@ -114,102 +178,162 @@ impl Registry {
         Backups::new(&self.dir)
     }
 
-    /// Makes a backup, reads it back and compares it with the tree, record by record.
+    fn judge(&self) -> Judge {
+        Judge { pins: self.pinned.pins.clone(), known: self.problems.clone(), place: place(&self.dir) }
+    }
+
+    /// Makes a backup: what is read back from the disk is compared with the tree, record by record, before it gets its name.
     async fn back_up(&self, wanted: Wanted, overwrite: bool, now: Wall) -> Result<BackupRow, Failed> {
         let backups = self.backups();
         let version = backups.version(&wanted.name, wanted.version)?;
+        let Wanted { name, password, .. } = wanted;
         let (tree, generation) = self.stored();
-        let made = Backup { name: wanted.name.clone(), version, at: now, generation, tree: tree.clone() };
-        let (key, password) = (self.key, wanted.password.clone());
+        let (key, judge) = (self.key, self.judge());
         let salt = data::seed().map_err(|error| failed(FailedKind::Temporary, error.to_string()))?;
         let salt = salt.first_chunk::<16>().copied().unwrap_or_default();
-        let (folder, name) = (self.backups(), wanted.name.clone());
-        let written = aside(move || {
+        let made = aside(move || {
             let keys = Keys { password: password.as_ref().map(|secret| secret.0.as_str()), machine: &key };
+            let made = Backup { name: name.clone(), version, at: now, generation, tree };
             let octets = backup::encode(&made, &keys, salt)
                 .map_err(|error| failed(FailedKind::Refused, error.to_string()))?;
-            folder.write(&name, version, overwrite, &octets)
+            let fault = |error| backups.fault(&name, version, &error);
+            backups.write(&name, version, overwrite, &octets, |octets| {
+                backup::verify(octets, &keys, Some(&made.tree)).map(|_| ()).map_err(fault)
+            })?;
+            let manifest = backup::manifest(&octets).map_err(fault)?;
+            let mut row = BackupRow { verified: true, ..row(&name, version, &manifest, octets.len() as u64) };
+            judge.judge(&made.tree, &mut row);
+            Ok(row)
         });
-        written.await?;
-        let wanted = Wanted { version: VersionWanted::This(version), ..wanted };
-        match self.read_back(&wanted, Some(tree)).await {
-            Ok((_, row)) => Ok(row),
-            Err(failed) => {
-                // A backup that cannot be restored is worse than none.
-                let _ = backups.delete(&wanted.name, version);
-                Err(failed)
-            }
-        }
+        made.await
     }
 
-    /// Reads a backup into a tree of its own; with `expected`, it must hold just that.
-    async fn read_back(
-        &self,
-        wanted: &Wanted,
-        expected: Option<Tree>,
-    ) -> Result<(Backup, BackupRow), Failed> {
+    /// Reads a backup into a tree of its own, and looks whether that could be restored.
+    async fn read_back(&self, wanted: &Wanted, without_secrets: bool) -> Result<Read, Failed> {
         let backups = self.backups();
         let version = backups.version(&wanted.name, wanted.version)?;
         let (key, password, name) = (self.key, wanted.password.clone(), wanted.name.clone());
+        let judge = self.judge();
         let read = aside(move || {
+            let fault = |error| backups.fault(&name, version, &error);
             let octets = backups.read(&name, version)?;
             let keys = Keys { password: password.as_ref().map(|secret| secret.0.as_str()), machine: &key };
-            let backup = backup::verify(&octets, &keys, expected.as_ref())
-                .map_err(|error| backups.fault(&name, version, &error))?;
-            let manifest =
-                backup::manifest(&octets).map_err(|error| backups.fault(&name, version, &error))?;
-            let row = row(&manifest, octets.len() as u64, true);
-            Ok((backup, row))
+            let (backup, left_out) = if without_secrets {
+                backup::decode_without_secrets(&octets).map_err(fault)?
+            } else {
+                (backup::verify(&octets, &keys, None).map_err(fault)?, Vec::new())
+            };
+            let manifest = backup::manifest(&octets).map_err(fault)?;
+            let mut row = BackupRow { verified: true, ..row(&name, version, &manifest, octets.len() as u64) };
+            judge.judge(&backup.tree, &mut row);
+            Ok(Read { tree: backup.tree, row, left_out })
         });
         read.await
     }
 
+    /// Deletes a backup. What is wrong with it is no reason not to.
+    async fn delete(&self, name: BackupName, version: VersionWanted) -> Result<BackupRow, Failed> {
+        let backups = self.backups();
+        let version = backups.version(&name, version)?;
+        let gone = aside(move || {
+            let mut row = listed_row(backups.look(name.clone(), version));
+            backups.delete(&name, version)?;
+            row.notes.extend(Some(std::mem::take(&mut row.fault)).filter(|fault| !fault.is_empty()));
+            Ok(row)
+        });
+        gone.await
+    }
+
     /// Verifies, shows the difference, makes a safety backup, puts the backup in the place of the tree in one transaction,
-    /// looks whether the service is well, and puts the tree back if it is not.
+    /// looks whether the service is well, and puts the tree back if it is not. Until that is known the change waits to be
+    /// confirmed, so that it undoes itself if this process ends in between.
     async fn restore(
         &mut self,
         wanted: &Wanted,
+        without_secrets: bool,
         how: &How,
         now: Wall,
         live: &impl Live,
     ) -> Result<RestoreReport, Failed> {
-        let (backup, row) = self.read_back(wanted, None).await?;
+        let Read { tree, row, left_out } = self.read_back(wanted, without_secrets).await?;
         let (before, _) = self.stored();
-        let ops = steps_between(&before, &backup.tree);
+        let mut ops = steps_between(&before, &tree);
+        // A secret of this machine in the place of one that cannot be opened stays.
+        let is_left_out = |op: &Op| matches!(op, Op::Unset(path, id) if left_out.iter().any(|(at, of)| at == path && of == id));
+        ops.retain(|op| !is_left_out(op));
         let mut how = how.clone();
         if how.reason.is_empty() {
-            how.reason = format!("restore of {} version {}", backup.name, backup.version);
+            how.reason = format!("restore of {} version {}", row.name, row.version);
         }
-        let dry = How { dry_run: true, ..how.clone() };
+        let guard = GUARDED_FOR.as_secs();
+        let guarded = How { confirm_secs: Some(how.confirm_secs.unwrap_or(guard)), ..how.clone() };
+        let dry = How { dry_run: true, ..guarded.clone() };
+        let mut change = self.change(&ops, &dry, Purpose::Undo, now, live).await?;
+        let known = self.findings(false).await;
+        let secrets = secrets_left_out(&before, &left_out);
+        change.notes.extend(secrets.iter().cloned());
         let mut report = RestoreReport {
-            change: self.change(&ops, &dry, Purpose::Undo, now, live).await?,
+            change,
             backup: row,
             safety: None,
             steps: vec![String::from("Verified: its checksum is right and every record can be read.")],
             rolled_back: String::new(),
         };
-        if how.dry_run || report.change.differences.is_empty() {
+        if report.change.differences.is_empty() {
             return Ok(report);
         }
-        let known = self.findings(false).await;
-        let safety = Wanted {
-            name: named(SAFETY)?,
-            version: VersionWanted::This(self.backups().next_in_turn(&named(SAFETY)?)?),
-            password: None,
-        };
+        if how.dry_run {
+            let plan = self.plan(&ops, &dry, Purpose::Undo, now, live)?;
+            let found = checks::findings(&plan.effective, &Disk);
+            report
+                .change
+                .notes
+                .extend(new_error(&known, &found).map(|error| would_be_rolled_back(&error, &how)));
+            return Ok(report);
+        }
+        self.make_safety(&mut report, now).await?;
+        report.change = self.change(&ops, &guarded, Purpose::Undo, now, live).await?;
+        report.change.notes.extend(secrets);
+        report.steps.push(format!("Restored in one transaction, generation {}.", report.change.generation));
+        match self.seen_well(&known, &how, live).await {
+            Ok(seen) => report.steps.push(seen),
+            Err(why) => {
+                self.roll_back(&before, why, &mut report, now, live).await?;
+                return Ok(report);
+            }
+        }
+        if how.confirm_secs.is_none() {
+            let base = Arc::clone(&self.base);
+            let confirmed = aside(move || {
+                base.lock().unwrap_or_else(PoisonError::into_inner).confirm().map_err(store_failed)
+            });
+            confirmed.await?;
+            report.change.confirm_until = None;
+        }
+        Ok(report)
+    }
+
+    /// What is there before a restore, as a backup.
+    async fn make_safety(&self, report: &mut RestoreReport, now: Wall) -> Result<(), Failed> {
+        let name = named(SAFETY)?;
+        let version = VersionWanted::This(self.backups().next_in_turn(&name)?);
+        let safety = Wanted { name: name.clone(), version, password: None };
         let safety = self.back_up(safety, true, now).await?;
-        let _ = self.backups().prune(&named(SAFETY)?, SAFETY_KEPT);
+        let _ = self.backups().prune(&name, SAFETY_KEPT);
         report.steps.push(format!("The tree before is backup {} version {}.", safety.name, safety.version));
         report.safety = Some(safety);
-        report.change = self.change(&ops, &how, Purpose::Undo, now, live).await?;
-        report.steps.push(format!("Restored in one transaction, generation {}.", report.change.generation));
-        let Some(why) = self.unwell(&known, live).await else {
-            report
-                .steps
-                .push(String::from("Every binding greets with 220, and the check finds no new error."));
-            return Ok(report);
-        };
-        let back = steps_between(&self.stored().0, &before);
+        Ok(())
+    }
+
+    async fn roll_back(
+        &mut self,
+        before: &Tree,
+        why: String,
+        report: &mut RestoreReport,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<(), Failed> {
+        let back = steps_between(&self.stored().0, before);
         let undo = How {
             author: String::from("postroad"),
             reason: format!("restore rolled back: {why}"),
@@ -220,22 +344,19 @@ impl Registry {
         report.steps.push(format!("Rolled back, generation {}: {why}", undone.generation));
         report.change.applied = false;
         report.change.generation = undone.generation;
+        report.change.confirm_until = None;
         report.rolled_back = why;
-        Ok(report)
+        Ok(())
     }
 
-    /// Why the service is not well, if it is not. What was wrong before is `known`.
-    async fn unwell(&self, known: &[Finding], live: &impl Live) -> Option<String> {
-        if let Err(why) = live.health(HEALTH_WITHIN).await {
-            return Some(why);
+    /// What was seen of a service that is well, as a sentence; else why it is not. What was wrong before is `known`.
+    async fn seen_well(&self, known: &[Finding], how: &How, live: &impl Live) -> Result<String, String> {
+        let greeted = live.health(HEALTH_WITHIN).await?;
+        match new_error(known, &self.findings(false).await) {
+            None => Ok(format!("{greeted}, and the check finds no new error.")),
+            Some(error) if how.mean_it => Ok(format!("{greeted}. Meant so: {error}")),
+            Some(error) => Err(error),
         }
-        let findings = self.findings(false).await;
-        let is_new = |found: &&Finding| {
-            let same = |one: &Finding| (&one.path, one.id) == (&found.path, found.id);
-            found.error && !known.iter().any(same)
-        };
-        let first = findings.iter().find(is_new)?;
-        Some(format!("{} {}: {}", first.path, first.name, first.description))
     }
 
     /// Makes the scheduled backup if it is due, and says what came of it.
@@ -246,13 +367,15 @@ impl Registry {
             Some(last) => Some(last),
             None => self.newest_scheduled().await,
         };
-        if !backups::is_due(now, last, every) {
-            self.last_scheduled = last;
+        self.last_scheduled = last;
+        if !backups::is_due(now, last, every) || !backups::is_due(now, self.scheduled_failed, RETRY_AFTER) {
             return None;
         }
-        // One that fails is tried again when the next is due.
-        self.last_scheduled = Some(now);
         let made = self.make_scheduled(settings.backup_keep as usize, now).await;
+        match made {
+            Ok(_) => (self.last_scheduled, self.scheduled_failed) = (Some(now), None),
+            Err(_) => self.scheduled_failed = Some(now),
+        }
         Some(made.map_err(|failed| format!("the scheduled backup could not be made: {}", failed.what)))
     }
 
@@ -269,6 +392,45 @@ impl Registry {
         let wanted = Wanted { name: name.clone(), version: VersionWanted::This(version), password: None };
         let row = self.back_up(wanted, true, now).await?;
         self.backups().prune(&name, keep)?;
-        Ok(format!("Backup {} version {} was made and verified.", row.name, row.version))
+        Ok(format!("Backup {} version {} was made and verified. {}", row.name, row.version, row.fault)
+            .trim_end()
+            .into())
     }
+}
+
+/// The first error that was not there before, in words.
+fn new_error(known: &[Finding], found: &[Finding]) -> Option<String> {
+    let is_new = |finding: &&Finding| {
+        let same = |one: &Finding| (&one.path, one.id) == (&finding.path, finding.id);
+        finding.error && !known.iter().any(same)
+    };
+    let first = found.iter().find(is_new)?;
+    Some(format!("{} {}: {}", first.path, first.name, first.description))
+}
+
+fn would_be_rolled_back(error: &str, how: &How) -> String {
+    if how.mean_it {
+        return format!("The check will find what it does not find here, meant so: {error}");
+    }
+    format!(
+        "The check will find what it does not find here, and it will be rolled back, unless --i-mean-it says that it is meant: {error}"
+    )
+}
+
+/// A sentence for each secret that a restore leaves out.
+fn secrets_left_out(before: &Tree, left_out: &[(KeyPath, u32)]) -> Vec<String> {
+    let sentence = |(path, id): &(KeyPath, u32)| {
+        let name = catalogue::name_of(*id);
+        match before.record(path, *id) {
+            Some(_) => format!("The secret {name} of {path} is not restored: the one that is here stays."),
+            None => format!(
+                "The secret {name} of {path} is not restored: enter it again with `postroad meta set {path} {name} --value-file FILE`."
+            ),
+        }
+    };
+    let mut sentences: Vec<String> = left_out.iter().take(SECRETS_TOLD_MAX).map(sentence).collect();
+    if left_out.len() > SECRETS_TOLD_MAX {
+        sentences.push(format!("{} secrets in all are not restored.", left_out.len()));
+    }
+    sentences
 }

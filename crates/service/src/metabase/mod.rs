@@ -59,8 +59,9 @@ pub(crate) trait Live {
     fn sessions(&self) -> u64;
     /// Messages in the queue.
     fn messages(&self) -> u64;
-    /// Whether every binding answers, within a time: the first that does not, and why.
-    async fn health(&self, within: Duration) -> Result<(), String>;
+    /// What was seen of the bindings, as the beginning of a sentence, where every one answers within a time; else the first
+    /// that does not, and why.
+    async fn health(&self, within: Duration) -> Result<&'static str, String>;
 }
 
 /// No service runs on the data folder.
@@ -91,8 +92,8 @@ impl Live for AtRest {
         }
     }
 
-    async fn health(&self, _: Duration) -> Result<(), String> {
-        Ok(())
+    async fn health(&self, _: Duration) -> Result<&'static str, String> {
+        Ok("No service runs, so no binding was tried")
     }
 }
 
@@ -110,8 +111,10 @@ pub(crate) struct Registry {
     /// What of it makes no settings; nothing where a service runs.
     problems: Vec<Problem>,
     published: Arc<Published>,
-    /// When the last scheduled backup was made or tried.
+    /// When the last scheduled backup was made.
     last_scheduled: Option<Wall>,
+    /// When a scheduled backup that was due could not be made.
+    scheduled_failed: Option<Wall>,
     /// When the tree was changed first and last after the last pair of history files.
     changed: Option<(Wall, Wall)>,
 }
@@ -185,6 +188,7 @@ impl Registry {
             problems,
             published: Arc::new(Published::new(snapshot)),
             last_scheduled: None,
+            scheduled_failed: None,
             changed: None,
         })
     }

@@ -37,10 +37,10 @@ pub(super) enum Purpose {
 }
 
 /// A change that was thought through: nothing stands in its way.
-struct Plan {
+pub(super) struct Plan {
     act: Act,
     after: Tree,
-    effective: Tree,
+    pub(super) effective: Tree,
     settings: Settings,
     /// What was wrong before, and still is.
     problems: Vec<Problem>,
@@ -78,7 +78,7 @@ impl Registry {
     }
 
     /// Thinks a change through.
-    fn plan(
+    pub(super) fn plan(
         &self,
         ops: &[Op],
         how: &How,

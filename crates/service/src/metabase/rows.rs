@@ -206,6 +206,7 @@ pub(super) fn history(
 pub(super) fn finding(found: &checks::Finding) -> Finding {
     Finding {
         error: found.error,
+        untested: found.untested,
         path: found.path.to_string(),
         id: found.id,
         name: found.name.clone(),

@@ -163,8 +163,8 @@ impl Live for Imagined {
         5
     }
 
-    async fn health(&self, _: Duration) -> Result<(), String> {
-        Ok(())
+    async fn health(&self, _: Duration) -> Result<&'static str, String> {
+        Ok("Every binding greets with 220")
     }
 }
 

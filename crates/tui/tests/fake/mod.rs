@@ -352,6 +352,7 @@ impl Fake {
                     generation: self.past.len() as u64,
                     password: password.is_some(),
                     verified: true,
+                    notes: Vec::new(),
                     fault: String::new(),
                 };
                 self.backups.push((row.clone(), self.tree.clone()));
