@@ -1,11 +1,11 @@
 //! Changes that a running service takes: listeners that move, and changes that undo themselves.
 
-use crate::{changed, generation, raw, refused, state};
+use crate::{changed, done, generation, raw, refused, state};
 use postroad_tests::load::Session;
 use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, NAME, Postroad};
 use postroad_tests::wait;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -26,6 +26,43 @@ fn a_listener_moves_alone() {
     let status = postroad.json(&["status"]).remove(0);
     assert_eq!(status["bindings"], serde_json::json!([new.local().to_string()]));
     assert_eq!(status["pid"], pid);
+}
+
+/// An address and the wildcards that hold it have one port between them: the first move after a fresh install.
+#[test]
+fn a_listener_widens_and_narrows_on_its_port() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let own = postroad.address();
+    let beside = SocketAddr::from(([127, 0, 0, 2], own.port()));
+    let mut open = Session::open(own).unwrap();
+    let (narrow, wide, both) =
+        (format!("{own}:"), format!(":{}:", own.port()), format!("[::]:{}:", own.port()));
+    // Each to each.
+    for binding in [&wide, &both, &narrow, &both, &wide, &narrow] {
+        done(&postroad, &["set", "smtpsvc/1", "ServerBindings", binding, "--dry-run"]);
+        changed(&postroad, &["set", "smtpsvc/1", "ServerBindings", binding]);
+        Session::open(own).unwrap();
+        if binding == &narrow {
+            wait::within(SLACK, "the wildcard is closed", || TcpStream::connect(beside).err());
+        } else {
+            Session::open(beside).unwrap();
+        }
+    }
+    open.message("s@sender.example", &format!("r@{NAME}"), b"Subject: all the while\r\n\r\n").unwrap();
+    // One that undoes itself comes back as well.
+    changed(&postroad, &["set", "smtpsvc/1", "ServerBindings", &wide, "--confirm", "1s"]);
+    Session::open(beside).unwrap();
+    wait::within(SLACK, "the undo", || TcpStream::connect(beside).err());
+    Session::open(own).unwrap();
+    // Another's listener is in the way as ever, and ours stays.
+    let holder = TcpListener::bind(beside).unwrap();
+    for binding in [&wide, &both] {
+        refused(&postroad, &["set", "smtpsvc/1", "ServerBindings", binding], &[1]);
+        Session::open(own).unwrap();
+    }
+    drop(holder);
+    changed(&postroad, &["set", "smtpsvc/1", "ServerBindings", &wide]);
+    TcpListener::bind(own).unwrap_err();
 }
 
 #[test]
