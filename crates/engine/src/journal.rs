@@ -65,6 +65,13 @@ pub enum Entry {
     HopRecovered,
     /// An administrator made it due at once.
     Retried,
+    /// The recipients wait at another hop, because the route was changed; the entry is that hop's.
+    Rerouted {
+        /// The recipients.
+        to: Vec<String>,
+        /// The hop at which they waited.
+        from: String,
+    },
     /// An administrator deleted it.
     Deleted,
 }
@@ -160,7 +167,10 @@ impl Entry {
 
     /// Halves what is longest; false when there is nothing left to give.
     fn shorten(&mut self) -> bool {
-        if let Self::Delivered { to, .. } | Self::Deferred { to, .. } | Self::Failed { to, .. } = self
+        if let Self::Delivered { to, .. }
+        | Self::Deferred { to, .. }
+        | Self::Failed { to, .. }
+        | Self::Rerouted { to, .. } = self
             && to.len() > STEPS_MAX
         {
             let named = to.len();
@@ -180,7 +190,7 @@ impl Entry {
                 }
                 &mut tried.trail
             }
-            Self::HopRecovered | Self::Retried | Self::Deleted => return false,
+            Self::HopRecovered | Self::Retried | Self::Rerouted { .. } | Self::Deleted => return false,
         };
         let exchanges = trail.len();
         trail.truncate(exchanges / 2);

@@ -22,6 +22,59 @@ pub fn next_hop(settings: &Settings, address: &Address) -> NextHop {
     }
 }
 
+/// Whether `hop` is the next hop of a mailbox. What is in the Badmail folder's way goes there whatever the route.
+#[must_use]
+pub fn leads(settings: &Settings, address: &Address, hop: &NextHop) -> bool {
+    match hop {
+        NextHop::Badmail => true,
+        NextHop::Drop => is_local(settings, address.host()),
+        _ if is_local(settings, address.host()) => false,
+        NextHop::SmartHost(host, port) => {
+            settings.smart_host.as_ref().is_some_and(|(to, at)| to == host && at == port)
+        }
+        _ if settings.smart_host.is_some() => false,
+        NextHop::Mx(domain) => matches!(address.host(), Host::Domain(of) if of == domain),
+        NextHop::Literal(ip) => matches!(address.host(), Host::Literal(of) if of == ip),
+    }
+}
+
+/// Whether something that waits at `hop` may be led elsewhere, by the hop alone. `locals`: the mark under which everything
+/// there was last found to be led there. Only a hop of many domains needs it.
+#[must_use]
+pub fn may_leave(settings: &Settings, hop: &NextHop, locals: u64) -> bool {
+    let leaves = |host: Host| settings.smart_host.is_some() || is_local(settings, &host);
+    match hop {
+        NextHop::Mx(domain) => leaves(Host::Domain(domain.clone())),
+        NextHop::Literal(ip) => leaves(Host::Literal(*ip)),
+        NextHop::SmartHost(host, port) => {
+            settings.smart_host.as_ref() != Some(&(host.clone(), *port)) || locals != mark_of_locals(settings)
+        }
+        NextHop::Drop => locals != mark_of_locals(settings),
+        NextHop::Badmail => false,
+    }
+}
+
+/// Whether two settings may lead the same mailbox to different hops.
+#[must_use]
+pub fn differs(one: &Settings, other: &Settings) -> bool {
+    one.smart_host != other.smart_host || mark_of_locals(one) != mark_of_locals(other)
+}
+
+/// A number for which hosts are ours, never 0. It is kept in the store, so it is the same in every release: FNV-1a, 64 bits.
+#[must_use]
+pub fn mark_of_locals(settings: &Settings) -> u64 {
+    let mut names: Vec<String> = settings.bindings.iter().map(|binding| binding.ip().to_string()).collect();
+    names
+        .extend([&settings.default_domain, &settings.fqdn].map(|name| name.to_string().to_ascii_lowercase()));
+    names.sort_unstable();
+    names.dedup();
+    let octets = names.iter().flat_map(|name| name.bytes().chain([b' ']));
+    let mark = octets.fold(0xcbf2_9ce4_8422_2325_u64, |mark, octet| {
+        (mark ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
+    });
+    mark.max(1)
+}
+
 /// Whether mail of this host is ours: DefaultDomain, our own name, or the address of one of our bindings.
 #[must_use]
 pub fn is_local(settings: &Settings, host: &Host) -> bool {

@@ -40,6 +40,16 @@ pub fn add_span(spans: &mut Vec<(Wall, Wall)>, start: Wall, end: Wall, max: usiz
     }
 }
 
+/// Adds `others` to `spans`, which stay in order and at most `max`.
+pub fn join_spans(spans: &mut Vec<(Wall, Wall)>, others: &[(Wall, Wall)], max: usize) {
+    let mut all = [spans.as_slice(), others].concat();
+    all.sort_unstable();
+    spans.clear();
+    for (start, end) in all {
+        add_span(spans, start, end, max);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +78,7 @@ mod tests {
         assert_eq!(spans, [(Wall(0), Wall(40)), (Wall(50), Wall(60))]);
         assert_eq!(overlap(&spans, Wall(35), Wall(55)), Duration::from_millis(10));
         assert_eq!(overlap(&spans, Wall(41), Wall(49)), Duration::ZERO);
+        join_spans(&mut spans, &[(Wall(35), Wall(45)), (Wall(48), Wall(50))], 2);
+        assert_eq!(spans, [(Wall(0), Wall(45)), (Wall(48), Wall(60))]);
     }
 }

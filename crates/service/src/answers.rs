@@ -320,6 +320,13 @@ fn step(entry: JournalEntry) -> Step {
         }
         Ok(Entry::HopRecovered) => text.push(String::from("The next hop works again.")),
         Ok(Entry::Retried) => text.push(String::from("Made due at once by an administrator.")),
+        Ok(Entry::Rerouted { to, from }) => {
+            text.push(format!(
+                "Routed anew to {} after a change of the route, from {from}: {}",
+                entry.hop,
+                names(&to)
+            ));
+        }
         Ok(Entry::Deleted) => text.push(String::from("Deleted by an administrator.")),
         Err(error) => text.push(format!("(an entry that cannot be read: {error})")),
     }

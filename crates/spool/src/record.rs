@@ -112,6 +112,14 @@ pub struct HopState {
     pub dns_waits: Vec<(Wall, Wall)>,
     /// Attempts at the hop that failed since one last succeeded, whatever their kind: the progressive step.
     pub host_failures: u32,
+    /// A mark of the domains that were ours when everything that waits here was last found to be led here; 0: not known. Only
+    /// of hops that take the mail of many domains.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub locals: u64,
+}
+
+fn is_zero(mark: &u64) -> bool {
+    *mark == 0
 }
 
 impl HopState {

@@ -41,6 +41,8 @@ pub(super) enum After {
     Written { id: MessageId, settled: bool },
     /// A page of an administrator's request is done.
     Admin(AdminToken),
+    /// A page of the walk of this number is done.
+    Rerouted(u64),
     /// A client's message that was refused, though the store may have kept it: it goes again.
     Disowned,
     /// Nothing.
@@ -116,6 +118,11 @@ impl Batch {
         self.dirty.contains(hop) || self.sent_dirty.contains(hop)
     }
 
+    /// Whether more is to be written than one commit takes.
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= RECORDS_MAX
+    }
+
     pub(super) fn clients(&self) -> usize {
         self.clients
     }
@@ -155,7 +162,7 @@ impl Batch {
             return false;
         }
         let all_in = self.clients > 0 && receiving == 0;
-        let full = self.clients >= DRAFTS_FULL || self.records >= RECORDS_MAX;
+        let full = self.clients >= DRAFTS_FULL || self.is_full();
         all_in || full || stopping || self.due().is_some_and(|due| due <= now.mono)
     }
 
@@ -237,10 +244,12 @@ impl Queue {
             match unit.after {
                 After::Written { id, settled } => {
                     self.messages -= u64::from(settled && self.messages > 0);
+                    self.reroute(now, id);
                     self.pending_from_here(now, id);
                     self.written(id);
                 }
                 After::Admin(token) => self.admin_page_written(token),
+                After::Rerouted(walk) => self.reroute_written(now, walk),
                 After::Accepted { .. } | After::Disowned | After::Nothing => {}
             }
         }

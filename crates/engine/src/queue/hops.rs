@@ -57,6 +57,8 @@ pub(super) struct Hop {
     /// Not asked before.
     earliest_at: Mono,
     pub(super) loading: bool,
+    /// Nothing was read because the store is behind with what is to be written.
+    held_off: bool,
     /// Its old messages are being looked through: how long they waited for DNS is known while it is held.
     pub(super) expiring: bool,
     /// The page on its way was asked for before a gate closed: where to read on from was forgotten since.
@@ -103,10 +105,20 @@ impl Hop {
 
     /// How long of a message's age it waited for DNS at this hop.
     pub(super) fn dns_wait(&self, now: Now, since: Wall) -> Duration {
-        let current = self.state.gate.as_ref().filter(|gate| gate.kind == GateKind::Dns);
-        let current = current.map(|gate| (gate.since, now.wall));
-        schedule::overlap(&self.state.dns_waits, since, now.wall)
-            + schedule::overlap(current.as_slice(), since, now.wall)
+        schedule::overlap(&self.dns_waits(now), since, now.wall)
+    }
+
+    /// When it waited for DNS, up to now.
+    pub(super) fn dns_waits(&self, now: Now) -> Vec<(Wall, Wall)> {
+        let mut spans = self.state.dns_waits.clone();
+        if let Some(gate) = self.state.gate.as_ref().filter(|gate| gate.kind == GateKind::Dns) {
+            schedule::add_span(&mut spans, gate.since, now.wall, DNS_WAITS_MAX);
+        }
+        spans
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.taken == 0 && self.connections.is_empty() && !self.loading
     }
 
     fn has_other_connection(&self) -> bool {
@@ -149,9 +161,11 @@ impl Queue {
         for (key, delta) in deltas {
             if *delta > 0 && !self.hops.contains_key(key) {
                 let waiting = delta.unsigned_abs();
-                self.hops.insert(key.clone(), Hop { waiting, ..Hop::default() });
+                let state = HopState { locals: self.locals_of(key), ..HopState::default() };
+                self.hops.insert(key.clone(), Hop { waiting, state, ..Hop::default() });
             }
         }
+        self.carry_over(now, deltas.keys());
     }
 
     /// Takes a hop from its row, unless it is here already.
@@ -182,6 +196,10 @@ impl Queue {
             return;
         }
         let Some(hop) = self.hops.get_mut(key) else { return };
+        // A gate goes with the last that waits behind it, as its row does.
+        if hop.is_empty() {
+            return self.forget(key);
+        }
         if hop.gate_closed(now) {
             let until = hop.state.gate.as_ref().map_or(now.wall, |gate| gate.until);
             return self.wake_at(key, now.mono_at(until));
@@ -202,6 +220,11 @@ impl Queue {
         let Some(hop) = self.hops.get_mut(key) else { return };
         let probing = hop.state.gate.is_some();
         if hop.loading || hop.ready.len() >= if probing { PAGE_PROBING } else { PAGE / 2 } {
+            return;
+        }
+        // A page may be one of mail that goes elsewhere, which is no work for the hop and much to write.
+        hop.held_off = self.batch.is_full();
+        if hop.held_off {
             return;
         }
         // A page reads less content into memory when much is held; a single message is always let through.
@@ -304,7 +327,7 @@ impl Queue {
     /// Forgets a hop that has nothing, and says when to look at one that has.
     fn settle_down(&mut self, now: Now, key: &NextHop) {
         let Some(hop) = self.hops.get(key) else { return };
-        if hop.waiting == 0 && hop.taken == 0 && hop.connections.is_empty() && !hop.loading {
+        if hop.is_empty() {
             return self.forget(key);
         }
         let patience = hop.ready.front().filter(|_| !hop.connections.is_empty()).map(|ready| {
@@ -314,7 +337,8 @@ impl Queue {
         });
         let due = hop.pending_due.map(|due| now.mono_at(due));
         let ask = (hop.ask_earliest && hop.earliest_at > now.mono).then_some(hop.earliest_at);
-        if let Some(at) = [patience, due, ask].into_iter().flatten().min() {
+        let behind = hop.held_off.then_some(now.mono + PATIENCE);
+        if let Some(at) = [patience, due, ask, behind].into_iter().flatten().min() {
             self.wake_at(key, at);
         }
     }
@@ -363,7 +387,10 @@ impl Queue {
             .iter()
             .filter(|(key, hop)| {
                 let idle = hop.taken == 0 && hop.connections.is_empty() && !hop.loading;
-                idle && !hop.expiring && hop.due(now) > now.wall + HORIZON * 2 && !self.batch.is_dirty(key)
+                idle && !hop.expiring
+                    && !self.is_walked(key)
+                    && hop.due(now) > now.wall + HORIZON * 2
+                    && !self.batch.is_dirty(key)
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -465,12 +492,16 @@ impl Queue {
             }
         }
         // Before the hop that had the connection, or a busy one would never give it up.
+        self.feed_starved(now);
+        self.pump(now, &key);
+    }
+
+    pub(super) fn feed_starved(&mut self, now: Now) {
         while self.attempts.len() < self.settings.out_connections_max as usize
             && let Some(hungry) = self.next_starved()
         {
             self.pump(now, &hungry);
         }
-        self.pump(now, &key);
     }
 
     /// The starved hops in turn.

@@ -3,6 +3,7 @@
 use super::hops::Ready;
 use super::{Job, Queue};
 use crate::delivery::Flow;
+use crate::route;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Now, Wall};
@@ -70,6 +71,14 @@ impl Queue {
             content => content,
         };
         let id = message.id;
+        // It was handed in under a route that has been changed since.
+        if message.recipients.iter().any(|one| !route::leads(&self.settings, &one.address, &one.hop)) {
+            self.content_total += octets(&content);
+            let unsettled = fresh(&message);
+            self.live.insert(id, Live { unsettled, message, content, at: BTreeSet::new(), writes: 0 });
+            self.reroute(now, id);
+            return;
+        }
         let mut at: BTreeMap<NextHop, Vec<u32>> = BTreeMap::new();
         for (recipient, pending) in fresh(&message) {
             at.entry(pending.hop).or_default().push(recipient);
@@ -118,7 +127,9 @@ impl Queue {
     /// A message of a page: ready at `key`, unless it is here already. True if it was taken.
     pub(super) fn take_loaded(&mut self, now: Now, key: &NextHop, stored: &Stored) -> bool {
         let id = stored.message.id;
-        let live = self.hold(stored);
+        self.hold(stored);
+        self.reroute(now, id);
+        let Some(live) = self.live.get_mut(&id) else { return false };
         let due = |pending: &Pending| pending.hop == *key && pending.due <= now.wall;
         let recipients: Vec<u32> =
             live.unsettled.values().filter(|one| due(one)).map(|one| one.recipient).collect();
@@ -166,6 +177,7 @@ impl Queue {
             let ready = Ready { id: job.message.id, recipients: job.recipients.clone(), since: now.mono };
             hop.ready.push_front(ready);
         }
+        self.reroute(now, job.message.id);
     }
 
     /// A hop's gate has closed: what was ready is in the store alone.

@@ -28,6 +28,10 @@ pub(super) enum Pursuit {
     Release { dns_only: bool, admin: Option<AdminToken>, limit: usize },
     /// Messages that an administrator asked about.
     Admin { token: AdminToken, limit: Option<usize> },
+    /// Hops, for the walk of this number.
+    Routes(u64),
+    /// What waits at its first hop.
+    Rerouted(u64),
     /// Whether the store kept a batch under which it failed.
     Doubt,
 }
@@ -63,6 +67,7 @@ impl Queue {
                 self.started = true;
                 self.outputs.push_back(QueueOutput::Started);
                 self.look_ahead(now);
+                self.reroute_all();
             }
             (Pursuit::DueHops { limit }, Loaded::Hops(rows)) => self.due_hops(now, rows, limit),
             (Pursuit::Fresh { hop, limit }, Loaded::Messages(page)) => {
@@ -111,6 +116,8 @@ impl Queue {
                     self.admin_released(token);
                 }
             }
+            (Pursuit::Routes(walk), Loaded::Hops(rows)) => self.reroute_hops(now, walk, rows),
+            (Pursuit::Rerouted(walk), Loaded::Messages(page)) => self.reroute_page(now, walk, &page),
             (Pursuit::Doubt, Loaded::Messages(page)) => self.witnessed(now, &page),
             (Pursuit::Admin { token, limit }, Loaded::Messages(page)) => {
                 self.admin_page(now, token, &page, limit);

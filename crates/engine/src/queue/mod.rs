@@ -19,8 +19,10 @@ mod hops;
 mod live;
 mod loads;
 mod outcomes;
+mod reroute;
 
 use crate::delivery::{AttemptId, End, Flow, Job, Report};
+use crate::route;
 use batch::{After, Batch, Unit};
 use hops::Hop;
 use live::Live;
@@ -29,7 +31,7 @@ use postroad_dns::answer::Answer;
 use postroad_mail::envelope::{Recipient, Sender};
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
-use postroad_mail::time::{Mono, Now};
+use postroad_mail::time::{Mono, Now, Wall};
 use postroad_metabase::settings::Settings;
 use postroad_spool::record::{Committed, Content, Load, Loaded, Message, Record};
 use rand_chacha::ChaCha12Rng;
@@ -218,6 +220,10 @@ pub struct Queue {
     failed_loads: Vec<(Load, Pursuit)>,
     admin: Option<admin::Work>,
     admin_waiting: VecDeque<(AdminToken, AdminRequest)>,
+    walk: Option<reroute::Walk>,
+    next_walk: u64,
+    /// Waits for DNS of hops from which mail is on its way to others, by those.
+    carried: BTreeMap<NextHop, Vec<(Wall, Wall)>>,
     next_token: u64,
     next_attempt: u64,
     horizon_at: Mono,
@@ -266,6 +272,9 @@ impl Queue {
             failed_loads: Vec::new(),
             admin: None,
             admin_waiting: VecDeque::new(),
+            walk: None,
+            next_walk: 0,
+            carried: BTreeMap::new(),
             next_token: 0,
             next_attempt: 0,
             horizon_at: Mono(u64::MAX),
@@ -278,10 +287,7 @@ impl Queue {
     /// Takes one input. Drain `poll` before the next.
     pub fn handle(&mut self, now: Now, input: QueueInput) {
         match input {
-            QueueInput::Settings(settings) => {
-                self.settings = settings;
-                self.close_outdated();
-            }
+            QueueInput::Settings(settings) => self.take_settings(now, settings),
             // Nothing is due because of it: the others' drafts are waited for a little longer.
             QueueInput::DataOpened => {
                 self.receiving += 1;
@@ -353,6 +359,17 @@ impl Queue {
     pub fn in_flight(&self, id: MessageId) -> bool {
         let of = |attempt: &Attempt| attempt.job.as_ref().is_some_and(|job| job.message.id == id);
         self.live.contains_key(&id) && self.attempts.values().any(of)
+    }
+
+    fn take_settings(&mut self, now: Now, settings: Arc<Settings>) {
+        let rerouted = route::differs(&self.settings, &settings);
+        self.settings = settings;
+        self.close_outdated();
+        if rerouted && self.started {
+            self.reroute_all();
+        }
+        // There may be room for more connections.
+        self.feed_starved(now);
     }
 
     fn submit(&mut self, now: Now, ticket: Ticket, draft: Draft) {

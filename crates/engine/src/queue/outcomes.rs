@@ -304,7 +304,7 @@ impl Sorted {
 }
 
 /// Recipients as the journal names them.
-fn addresses(message: &Message, recipients: &[u32]) -> Vec<String> {
+pub(super) fn addresses(message: &Message, recipients: &[u32]) -> Vec<String> {
     let of = |index: &u32| message.recipients.get(*index as usize).map(|one| one.address.to_string());
     recipients.iter().filter_map(of).collect()
 }

@@ -7,6 +7,7 @@ mod connections;
 mod gates;
 mod model;
 mod outcomes;
+mod reroute;
 mod restart;
 mod world;
 

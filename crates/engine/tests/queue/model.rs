@@ -1,17 +1,22 @@
 //! Random stories: however they go, every recipient is settled once.
 
 use super::*;
+use postroad_metabase::settings::Settings;
 
 /// What may happen, by a byte each: the argument of a step is the rest of it.
 fn step(world: &mut World, what: u8, which: u8) {
     let hops = ["a", "b", "c", "drop"];
     let word = |n: u8| hops[usize::from(n) % hops.len()];
     let moods = [Mood::Up, Mood::Up, Mood::Down, Mood::NoDns, Mood::Slow, Mood::Hang, Mood::Drop];
-    let local = |n: u8| ["ok", "later2", "no", "later1"][usize::from(n) % 4];
-    match what % 16 {
+    // At c, which may become a domain of ours, nobody is refused: a folder takes everything.
+    let local = |n: u8, at: u8| match ["ok", "later2", "no", "later1"][usize::from(n) % 4] {
+        "no" if word(at) == "c" => "later1",
+        local => local,
+    };
+    match what % 19 {
         0..=4 => {
             let from = if which & 1 == 0 { "s@x" } else { "" };
-            let one = |n: u8| format!("{}@{}", local(n / 3), word(n));
+            let one = |n: u8| format!("{}@{}", local(n / 3, n), word(n));
             let to: Vec<String> = (0..=which % 4).map(|n| one(which.wrapping_add(n * 37))).collect();
             if which.is_multiple_of(7) {
                 let content = world.large();
@@ -20,7 +25,10 @@ fn step(world: &mut World, what: u8, which: u8) {
                 world.submit(from, &to.join(" "));
             }
         }
-        5..=7 => world.mood(word(which), moods[usize::from(which / 4) % moods.len()]),
+        5..=7 => world.mood(
+            if which & 3 == 3 { "relay" } else { word(which) },
+            moods[usize::from(which / 4) % moods.len()],
+        ),
         8 => world.run(Duration::from_millis(u64::from(which))),
         9 => world.run(secs(u64::from(which))),
         10 => world.minutes(u64::from(which)),
@@ -38,6 +46,17 @@ fn step(world: &mut World, what: u8, which: u8) {
         } else {
             ids(world, &[1, 3, 5])
         })),
+        16 => world.new_settings(|settings| route(settings, which)),
+        17 => {
+            route(&mut world.settings, which);
+            world.restart(which & 4 == 0);
+        }
+        18 => {
+            world.disk = Disk::Held;
+            world.submit("s@x", "ok@a later1@c ok@drop");
+            world.new_settings(|settings| route(settings, which));
+            if which & 8 == 0 { world.restart(which & 4 == 0) } else { world.disk = Disk::Works }
+        }
         _ => {
             world.disk = Disk::Held;
             world.mood(word(which), Mood::Up);
@@ -45,6 +64,12 @@ fn step(world: &mut World, what: u8, which: u8) {
             world.restart(which & 4 == 0);
         }
     }
+}
+
+/// A route by a number: with a smart host or none, c one of our domains or not.
+fn route(settings: &mut Settings, which: u8) {
+    settings.smart_host = (which & 1 == 0).then(|| ("relay.example".parse().unwrap(), 25));
+    settings.default_domain = (if which & 2 == 0 { "c.example" } else { "mail.example" }).parse().unwrap();
 }
 
 /// However things go, every recipient that was accepted is settled in the end, and once, unless we died over it.
@@ -57,7 +82,7 @@ fn check_steps(steps: &[(u8, u8)]) {
     for (what, which) in steps {
         step(&mut world, *what, *which);
     }
-    ["a", "b", "c", "drop", "x"].iter().for_each(|word| world.mood(word, Mood::Up));
+    ["a", "b", "c", "drop", "x", "relay"].iter().for_each(|word| world.mood(word, Mood::Up));
     world.minutes(9 * 60);
     assert!(world.stored().is_empty() && world.rows().is_empty(), "{:?} {:?}", world.waiting(), world.rows());
     assert_eq!(world.queue.messages(), 0);

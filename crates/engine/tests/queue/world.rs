@@ -10,6 +10,7 @@
 use postroad_engine::delivery::{AttemptId, End, Failure, Flow, Job, Outcome, Report};
 use postroad_engine::journal::Tried;
 use postroad_engine::queue::{AdminRequest, AdminToken, Draft, Queue, QueueInput, QueueOutput, Ticket};
+use postroad_engine::route::next_hop;
 use postroad_mail::address::{Address, ReversePath};
 use postroad_mail::domain::Host;
 use postroad_mail::envelope::{Notify, Recipient, Sender};
@@ -128,17 +129,21 @@ pub struct World {
     boots: u8,
 }
 
-/// The hop of a word: `drop`, `badmail`, or an MX set.
+/// The hop of a word: `drop`, `badmail`, `relay` for the smart host, or an MX set.
 pub fn hop(word: &str) -> NextHop {
     match word {
         "drop" => NextHop::Drop,
         "badmail" => NextHop::Badmail,
+        "relay" => NextHop::SmartHost("relay.example".parse().unwrap(), 25),
         name => NextHop::Mx(format!("{name}.example").parse().unwrap()),
     }
 }
 
 fn word(hop: &NextHop) -> String {
     let text = hop.to_string();
+    if *hop == self::hop("relay") {
+        return String::from("relay");
+    }
     text.trim_start_matches("mx:").trim_end_matches(".example").trim_end_matches(':').to_owned()
 }
 
@@ -263,8 +268,8 @@ impl World {
                 None => (one, Notify::Unset),
             };
             let address = address(mailbox);
-            let name = address.host().to_string();
-            Recipient { notify, ..Recipient::plain(address, hop(name.trim_end_matches(".example"))) }
+            let hop = next_hop(&self.settings, &address);
+            Recipient { notify, ..Recipient::plain(address, hop) }
         });
         Draft {
             sender: Sender::plain(path),
@@ -717,6 +722,8 @@ fn failure(kind: GateKind) -> End {
 
 fn address(text: &str) -> Address {
     let (local, name) = text.split_once('@').unwrap();
+    // The local domain.
+    let name = if name == "drop" { "mail" } else { name };
     let host: Host = format!("{name}.example").parse().unwrap();
     Address::new(local, host).unwrap()
 }

@@ -147,7 +147,8 @@ impl Writer {
                     cause: "no answer".to_owned(),
                     since: Wall(0),
                 });
-                let state = HopState { gate, dns_waits: vec![(Wall(1), Wall(*due))], host_failures: 0 };
+                let state =
+                    HopState { gate, dns_waits: vec![(Wall(1), Wall(*due))], host_failures: 0, locals: 0 };
                 Record::Hop { hop: hop(*index), due: Wall(*due), state }
             }
             Act::Journal { pick, hop: index, day, len } => Record::Journal(JournalEntry {
