@@ -10,12 +10,12 @@ use crate::key::{Key, domain_named};
 use crate::path::{KeyPath, fold};
 use crate::record::{Data, INHERIT, Record, SECURE, StoredType};
 use crate::schema::{DataType, Property};
-use crate::tree::{Node, Op, Tree};
+use crate::tree::{Node, Op, Tree, expanded};
 use postroad_mail::domain::Domain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub use crate::relay::open_relay;
 
@@ -40,10 +40,21 @@ pub struct Finding {
     pub repair_text: String,
 }
 
+/// What is at a place of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// A folder.
+    Folder,
+    /// Something else, or what the service may not look at.
+    NoFolder,
+    /// Nothing.
+    Nothing,
+}
+
 /// What the checks ask of the machine.
 pub trait World {
-    /// Whether a folder exists. A relative one is inside the data folder.
-    fn folder_exists(&self, folder: &Path) -> bool;
+    /// What is where a folder should be. A relative one is inside the data folder.
+    fn at(&self, folder: &Path) -> There;
 }
 
 /// The hosts that values in force name, each with its key and property: what only DNS can tell of.
@@ -69,6 +80,8 @@ pub fn findings(tree: &Tree, world: &dyn World) -> Vec<Finding> {
             if let Some(property) = catalogue::by_id(record.id) {
                 value(&path, property, record, &mut findings);
                 findings.extend(misplaced(&path, property, record));
+                folder(&path, property, record, world, &mut findings);
+                modules(&path, record, tree, &mut findings);
             }
         }
     }
@@ -93,19 +106,6 @@ pub fn findings(tree: &Tree, world: &dyn World) -> Vec<Finding> {
                 "Set SmartHostType = 2 to send all remote mail through it, or 0 to keep it for later.",
             ),
         );
-    }
-    let folders = [
-        (ids::BAD_MAIL_DIRECTORY, &draft.settings.badmail_dir),
-        (ids::DROP_DIRECTORY, &draft.settings.drop_dir),
-    ];
-    for (id, folder) in folders {
-        if !world.folder_exists(folder) {
-            let what = format!("The folder {} does not exist.", folder.display());
-            findings.push(
-                warning(&compile::owner(tree, id), id, &what)
-                    .advise("Make the folder, or name one that exists."),
-            );
-        }
     }
     findings
 }
@@ -243,6 +243,61 @@ pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option
 
 /// Ids that the original gave to its SMTP service alone.
 const SMTP_IDS: RangeInclusive<u32> = 36_864..=40_959;
+
+/// What is wrong with the folder that a value names, whether or not something reads it.
+fn folder(
+    path: &KeyPath,
+    property: &Property,
+    record: &Record,
+    world: &dyn World,
+    findings: &mut Vec<Finding>,
+) {
+    if property.unit != FOLDER || is_other_server(path) {
+        return;
+    }
+    let (Data::String(name) | Data::ExpandSz(name)) = &*expanded(record, path) else { return };
+    if name.is_empty() {
+        return;
+    }
+    let (folder, in_force) = (Path::new(name), property.apply().is_some());
+    let leads_out = folder.is_relative() && folder.components().any(|part| part == Component::ParentDir);
+    let what = match world.at(folder) {
+        _ if leads_out => {
+            format!("The folder {name} is outside the data folder, though its path begins there.")
+        }
+        There::NoFolder => format!("{name} is no folder, or one that may not be looked at."),
+        // One inside the data folder is made when it is needed, by what needs it.
+        There::Nothing if folder.is_absolute() || !in_force => format!("The folder {name} does not exist."),
+        There::Nothing | There::Folder => return,
+    };
+    let advice = match in_force {
+        true => "Make the folder, or name one that exists.",
+        false => "Nothing here reads it: unset it, or leave it.",
+    };
+    findings.push(warning(path, property.id, &what).advise(advice));
+}
+
+/// The unit of properties that name a folder.
+const FOLDER: &str = "a folder";
+
+/// The one value that names keys: the log modules of a service are keys below `/LM/Logging`.
+fn modules(path: &KeyPath, record: &Record, tree: &Tree, findings: &mut Vec<Finding>) {
+    let Data::String(list) = &record.data else { return };
+    if record.id != ids::LOG_MODULE_LIST {
+        return;
+    }
+    let is_missing = |name: &&str| {
+        let key = LOGGING.parse().ok().and_then(|logging: KeyPath| logging.child(name).ok());
+        key.is_none_or(|key| tree.node(&key).is_none())
+    };
+    if let Some(name) = list.split(',').map(str::trim).filter(|name| !name.is_empty()).find(is_missing) {
+        let what = format!("It names the log module {name:?}, and there is no key {LOGGING}/{name}.");
+        let advice = "Nothing here reads it: unset it, or leave it.";
+        findings.push(warning(path, record.id, &what).advise(advice));
+    }
+}
+
+const LOGGING: &str = "/LM/Logging";
 
 /// Without bindings, or without its key, the server listens where nobody has said it should.
 fn listens_by_default(tree: &Tree, findings: &mut Vec<Finding>) {

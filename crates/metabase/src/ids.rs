@@ -3,10 +3,9 @@
 pub(crate) const KEY_TYPE: u32 = 1002;
 /// `ServerBindings`.
 pub const SERVER_BINDINGS: u32 = 1023;
-pub(crate) const DROP_DIRECTORY: u32 = 36882;
+pub(crate) const LOG_MODULE_LIST: u32 = 4012;
 pub(crate) const MAX_SESSION_SIZE: u32 = 36892;
 pub(crate) const SMART_HOST_TYPE: u32 = 36905;
 pub(crate) const SMART_HOST: u32 = 36906;
-pub(crate) const BAD_MAIL_DIRECTORY: u32 = 36909;
 pub(crate) const RELAY_IP_LIST: u32 = 36970;
 pub(crate) const SMTP_USE_TCP_DNS: u32 = 36997;

@@ -1,7 +1,7 @@
 //! Trees that are wrong, and what is said of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
-use postroad_metabase::checks::{Finding, World, findings, open_relay};
+use postroad_metabase::checks::{Finding, There, World, findings, open_relay};
 use postroad_metabase::compile;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{Data, INHERIT, Record};
@@ -12,12 +12,16 @@ use std::path::Path;
 const SERVICE: &str = "/LM/SmtpSvc";
 const SERVER: &str = "/LM/SmtpSvc/1";
 
-/// A machine on which every folder but `/gone` exists.
+/// A machine on which every folder but `/gone` and what is named so exists, and `/file` is none.
 struct Machine;
 
 impl World for Machine {
-    fn folder_exists(&self, folder: &Path) -> bool {
-        folder != Path::new("/gone")
+    fn at(&self, folder: &Path) -> There {
+        match folder.file_name().and_then(|name| name.to_str()) {
+            Some("gone") => There::Nothing,
+            Some("file") => There::NoFolder,
+            _ => There::Folder,
+        }
     }
 }
 
@@ -171,6 +175,30 @@ fn what_no_value_shows_by_itself() {
 fn session_name() -> String {
     let known = postroad_metabase::catalogue().find(|property| property.id == 36892);
     known.map_or_else(|| "UnknownName_36892".into(), |property| property.name.into())
+}
+
+#[test]
+fn folders_and_keys_that_values_name() {
+    let server = |id: u32, value: &str| found(&[set(SERVER, id, text(value))]);
+    let shown = |found: Vec<Finding>| found.into_iter().map(|f| f.description).collect::<Vec<_>>().join(" ");
+    let none: Vec<Finding> = Vec::new();
+    assert_eq!(server(36909, "gone"), none, "what is read is made where it is needed");
+    assert_eq!(shown(server(36909, "/gone")), "The folder /gone does not exist.");
+    assert_eq!(
+        shown(server(36882, "/srv/file")),
+        "/srv/file is no folder, or one that may not be looked at."
+    );
+    let outside = "The folder ../rel is outside the data folder, though its path begins there.";
+    assert_eq!(shown(server(36882, "../rel")), outside);
+    // PickupDirectory, which nothing reads.
+    assert_eq!(shown(server(36880, "gone")), "The folder gone does not exist.");
+    assert_eq!(server(36880, "/there"), none);
+    assert_eq!(found(&[set("/LM/SmtpSvc/1/Domain/a.example", 36880, text("/gone"))]).len(), 1);
+    let modules = set("/LM/SmtpSvc/Info", 4012, text("ODBC Logging,Other Logging"));
+    let wrong = "It names the log module \"ODBC Logging\", and there is no key /LM/Logging/ODBC Logging.";
+    assert_eq!(shown(found(std::slice::from_ref(&modules))), wrong);
+    let keys = ["ODBC Logging", "Other Logging"].map(|name| Op::Create(path(&format!("/LM/Logging/{name}"))));
+    assert_eq!(found(&[&keys[..], &[modules]].concat()), none);
 }
 
 fn relaying(networks: &[&str]) -> Settings {

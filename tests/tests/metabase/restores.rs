@@ -180,7 +180,12 @@ fn a_check_that_could_not_be_made_says_so() {
         "[\"/LM/SmtpSvc/1\"]\nSmartHost = \"relay.example\"\nSmartHostType = 2\n",
     );
     changed(&postroad, &["apply", &toml]);
-    done(&postroad, &["check"]);
+    // A folder that is a file, and one that is not where its path begins.
+    changed(&postroad, &["set", "smtpsvc/1", "DropDirectory", &toml]);
+    changed(&postroad, &["set", "smtpsvc/1", "BadMailDirectory", "../beside"]);
+    let verb = postroad.verb(&["meta", "check"]);
+    assert!(verb.status == 0 && verb.stdout.contains("host.toml is no folder"), "{verb:?}");
+    assert!(verb.stdout.contains("../beside is outside the data folder"), "{verb:?}");
     let verb = postroad.verb(&["meta", "check", "--online"]);
     assert!(verb.status == 75 && verb.stdout.contains("relay.example could not be looked up"), "{verb:?}");
     for nowhere in ["nosuch", "smtpsvc/99"] {

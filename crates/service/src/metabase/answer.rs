@@ -10,9 +10,11 @@ use postroad_control::meta::{
 use postroad_control::{Failed, FailedKind, Item, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue as known_properties;
+use postroad_metabase::checks::There;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::store::Pending;
 use postroad_metabase::{catalogue, checks, text, values, xml};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Octets of a file that is read for an administrator: a MetaBase.xml may have 64 MiB.
@@ -326,7 +328,7 @@ impl Registry {
 
     /// What is wrong with what holds.
     pub(super) async fn findings(&self, online: bool) -> Vec<checks::Finding> {
-        let mut findings = checks::findings(&self.effective, &Disk);
+        let mut findings = checks::findings(&self.effective, &Disk(&self.dir));
         findings.extend(self.hidden_problems(&self.stored().0).into_iter().map(|problem| checks::Finding {
             error: false,
             untested: false,
@@ -368,13 +370,16 @@ impl Registry {
     }
 }
 
-/// What the checks may know of the disk.
-pub(super) struct Disk;
+/// What the checks may know of the disk: the data folder.
+pub(super) struct Disk<'d>(pub(super) &'d Path);
 
-impl checks::World for Disk {
-    fn folder_exists(&self, folder: &Path) -> bool {
-        // One inside the data folder is made when it is needed.
-        folder.is_relative() || folder.is_dir()
+impl checks::World for Disk<'_> {
+    fn at(&self, folder: &Path) -> There {
+        match std::fs::metadata(self.0.join(folder)) {
+            Ok(found) if found.is_dir() => There::Folder,
+            Err(error) if error.kind() == ErrorKind::NotFound => There::Nothing,
+            Ok(_) | Err(_) => There::NoFolder,
+        }
     }
 }
 

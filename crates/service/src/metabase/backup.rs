@@ -284,7 +284,7 @@ impl Registry {
         }
         if how.dry_run {
             let plan = self.plan(&ops, &dry, Purpose::Undo, now, live)?;
-            let found = checks::findings(&plan.effective, &Disk);
+            let found = checks::findings(&plan.effective, &Disk(&self.dir));
             report
                 .change
                 .notes
