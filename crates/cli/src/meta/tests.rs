@@ -7,7 +7,7 @@ use crate::args::{Cli, Verb};
 use crate::ending::USAGE;
 use clap::Parser;
 use postroad_control::meta::{
-    Given, How, KeyRow, Mark, MetaStep, RestoreReport, Secret, ValueRow, VersionWanted,
+    Finding, Given, How, KeyRow, Mark, MetaStep, RestoreReport, Secret, ValueRow, VersionWanted,
 };
 
 fn verb(arguments: &[&str]) -> Meta {
@@ -56,13 +56,17 @@ fn answer(request: &MetaRequest) -> Result<Vec<MetaItem>, Trouble> {
         | MetaRequest::Apply { how, .. }
         | MetaRequest::Rollback { how, .. } => vec![change(how)],
         MetaRequest::Check { path, .. } if path == "fine" => Vec::new(),
+        MetaRequest::Check { path, .. } if path == "unknown" => {
+            let unknown = Finding { untested: true, ..a_finding(false, false) };
+            vec![MetaItem::Finding(Box::new(unknown))]
+        }
         MetaRequest::Check { path, .. } => {
             vec![MetaItem::Finding(Box::new(a_finding(path != "warned", true)))]
         }
-        MetaRequest::Restore { how, .. } => vec![MetaItem::Restore(Box::new(RestoreReport {
+        MetaRequest::Restore { name, how, .. } => vec![MetaItem::Restore(Box::new(RestoreReport {
             backup: a_backup(""),
             safety: None,
-            change: a_change(!how.dry_run, 1),
+            change: a_change(!how.dry_run, usize::from(name != "same")),
             steps: Vec::new(),
             rolled_back: String::new(),
         }))],
@@ -85,6 +89,7 @@ fn answer(request: &MetaRequest) -> Result<Vec<MetaItem>, Trouble> {
             vec![MetaItem::Key(key), MetaItem::Record(Box::new(record))]
         }
         MetaRequest::Confirm => vec![MetaItem::Confirmed(12)],
+        MetaRequest::DeleteBackup { .. } => vec![MetaItem::Backup(Box::new(a_backup("")))],
         MetaRequest::Backup { .. } => vec![MetaItem::Backup(Box::new(a_backup("it differs.")))],
         _ => Vec::new(),
     })
@@ -347,6 +352,7 @@ fn repairs_are_shown_before_they_are_made() {
     check_asking(&["check", "fine"], None, DONE, &[]);
     check_asking(&["check", "warned"], None, DONE, &[]);
     check_asking(&["check"], None, NO, &[]);
+    check_asking(&["check", "unknown"], None, TRY_LATER, &[]);
     check_asking(&["check", "fine", "--repair"], None, DONE, &[]);
     check_asking(&["check", "warned", "--repair"], Some(true), DONE, &[true, false]);
     check_asking(&["check", "--repair"], Some(false), NO, &[true]);
@@ -360,9 +366,24 @@ fn a_restore_is_shown_before_it_is_made() {
     check_asking(&["restore", "nightly"], Some(true), DONE, &[true, false]);
     check_asking(&["restore", "nightly"], Some(false), NO, &[true]);
     check_asking(&["restore", "nightly"], None, USAGE, &[true]);
+    check_asking(&["restore", "same"], None, DONE, &[true]);
     check_asking(&["restore", "nightly", "--yes"], None, DONE, &[false]);
     check_asking(&["restore", "nightly", "--dry-run"], None, DONE, &[true]);
     check_asking(&["restore", "nightly", "--dry-run", "--yes"], None, DONE, &[true]);
+}
+
+#[test]
+fn the_highest_backup_is_deleted_after_a_yes() {
+    let check = |arguments: &[&str], says: Option<bool>, status: u8| {
+        let (ended, asked, _) = run(&[&["backups", "delete", "nightly"], arguments].concat(), says, false);
+        let (Ok(ended) | Err(Trouble::Says(ended, _))) = ended else { panic!("{ended:?}") };
+        assert_eq!((ended, asked.len()), (status, usize::from(status == DONE)), "{arguments:?} {says:?}");
+    };
+    check(&[], Some(true), DONE);
+    check(&[], Some(false), NO);
+    check(&[], None, USAGE);
+    check(&["--yes"], None, DONE);
+    check(&["--version", "3"], None, DONE);
 }
 
 #[test]

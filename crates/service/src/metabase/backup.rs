@@ -19,6 +19,7 @@ use postroad_metabase::path::KeyPath;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Op, Tree};
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ struct Read {
     tree: Tree,
     row: BackupRow,
     /// Secrets that were left out.
-    left_out: Vec<(KeyPath, u32)>,
+    left_out: BTreeSet<(KeyPath, u32)>,
 }
 
 fn named(name: &str) -> Result<BackupName, Failed> {
@@ -226,7 +227,7 @@ impl Registry {
             let manifest = backup::manifest(&octets).map_err(fault)?;
             let mut row = BackupRow { verified: true, ..row(&name, version, &manifest, octets.len() as u64) };
             judge.judge(&backup.tree, &mut row);
-            Ok(Read { tree: backup.tree, row, left_out })
+            Ok(Read { tree: backup.tree, row, left_out: left_out.into_iter().collect() })
         });
         read.await
     }
@@ -259,14 +260,12 @@ impl Registry {
         let (before, _) = self.stored();
         let mut ops = steps_between(&before, &tree);
         // A secret of this machine in the place of one that cannot be opened stays.
-        let is_left_out = |op: &Op| matches!(op, Op::Unset(path, id) if left_out.iter().any(|(at, of)| at == path && of == id));
-        ops.retain(|op| !is_left_out(op));
+        ops.retain(|op| !matches!(op, Op::Unset(path, id) if left_out.contains(&(path.clone(), *id))));
         let mut how = how.clone();
         if how.reason.is_empty() {
             how.reason = format!("restore of {} version {}", row.name, row.version);
         }
-        let guard = GUARDED_FOR.as_secs();
-        let guarded = How { confirm_secs: Some(how.confirm_secs.unwrap_or(guard)), ..how.clone() };
+        let guarded = How { confirm_secs: how.confirm_secs.or(Some(GUARDED_FOR.as_secs())), ..how.clone() };
         let dry = How { dry_run: true, ..guarded.clone() };
         let mut change = self.change(&ops, &dry, Purpose::Undo, now, live).await?;
         let known = self.findings(false).await;
@@ -284,11 +283,8 @@ impl Registry {
         }
         if how.dry_run {
             let plan = self.plan(&ops, &dry, Purpose::Undo, now, live)?;
-            let found = checks::findings(&plan.effective, &Disk(&self.dir));
-            report
-                .change
-                .notes
-                .extend(new_error(&known, &found).map(|error| would_be_rolled_back(&error, &how)));
+            let error = new_error(&known, &checks::findings(&plan.effective, &Disk(&self.dir)));
+            report.change.notes.extend(error.map(|error| would_be_rolled_back(&error, &how)));
             return Ok(report);
         }
         self.make_safety(&mut report, now).await?;
@@ -303,14 +299,19 @@ impl Registry {
             }
         }
         if how.confirm_secs.is_none() {
-            let base = Arc::clone(&self.base);
-            let confirmed = aside(move || {
-                base.lock().unwrap_or_else(PoisonError::into_inner).confirm().map_err(store_failed)
-            });
-            confirmed.await?;
+            self.keep().await?;
             report.change.confirm_until = None;
         }
         Ok(report)
+    }
+
+    /// Confirms what was restored.
+    async fn keep(&self) -> Result<(), Failed> {
+        let base = Arc::clone(&self.base);
+        let confirmed = aside(move || {
+            base.lock().unwrap_or_else(PoisonError::into_inner).confirm().map_err(store_failed)
+        });
+        confirmed.await.map(drop)
     }
 
     /// What is there before a restore, as a backup.
@@ -418,7 +419,7 @@ fn would_be_rolled_back(error: &str, how: &How) -> String {
 }
 
 /// A sentence for each secret that a restore leaves out.
-fn secrets_left_out(before: &Tree, left_out: &[(KeyPath, u32)]) -> Vec<String> {
+fn secrets_left_out(before: &Tree, left_out: &BTreeSet<(KeyPath, u32)>) -> Vec<String> {
     let sentence = |(path, id): &(KeyPath, u32)| {
         let name = catalogue::name_of(*id);
         match before.record(path, *id) {
