@@ -48,6 +48,7 @@ fn mail_that_waits_follows_the_route() {
     let told = postroad.verb(&["explain", "small.example"]).stdout;
     let words = format!("Routed anew to smart:[{NOMX}]:{}", sink.port());
     assert!(told.contains(&words), "{told}");
+    assert_eq!(postroad.wait_event(14_000)["fields"]["domain"], "small.example");
 
     // And back, from a smart host that is down.
     set(&postroad, "SmartHost", &format!("[{NOMX}]:{}", nobody.number()));
