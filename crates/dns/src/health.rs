@@ -118,6 +118,15 @@ impl Servers {
         self.get_mut(addr).map(|server| server.health_mut(transport))
     }
 
+    /// The transports that are down.
+    pub(crate) fn down(&mut self) -> impl Iterator<Item = (SocketAddr, Transport, &mut Down)> {
+        self.list.iter_mut().flat_map(|server| {
+            let addr = server.addr;
+            let both = [(Transport::Udp, &mut server.udp.down), (Transport::Tcp, &mut server.tcp.down)];
+            both.into_iter().filter_map(move |(transport, down)| Some((addr, transport, down.as_mut()?)))
+        })
+    }
+
     /// Whether a transport is not known to be down.
     pub(crate) fn is_up(&self, addr: SocketAddr, transport: Transport) -> bool {
         self.health(addr, transport).is_some_and(|health| health.down.is_none())

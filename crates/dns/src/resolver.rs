@@ -320,7 +320,12 @@ impl Resolver {
 
     fn replace_settings(&mut self, settings: Settings) {
         self.servers.replace(&settings.servers);
+        let probe = |settings: &Settings| (settings.probe_min, settings.probe_max);
+        let probes_differ = probe(&self.settings) != probe(&settings);
         self.settings = settings;
+        if probes_differ {
+            self.probe_anew();
+        }
         self.cache.forget_failures();
         // Before flights to servers that are gone fail: their lookups go on with the new ones.
         self.reseat_lookups();

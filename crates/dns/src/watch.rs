@@ -97,6 +97,20 @@ impl Resolver {
         }
     }
 
+    /// The waits for probes were changed: those that are under way begin anew.
+    pub(crate) fn probe_anew(&mut self) {
+        let wait = self.settings.probe_min.max(PROBE_MIN);
+        let at = self.now.mono + wait;
+        for (server, transport, down) in self.servers.down() {
+            down.wait = wait;
+            let timer = Timer::Probe(server, transport);
+            // Without one a probe is on its way.
+            if self.timers.at(timer).is_some() {
+                self.timers.set(timer, at);
+            }
+        }
+    }
+
     /// A probe brought nothing: the next comes after twice the wait.
     pub(crate) fn probe_failed(&mut self, server: SocketAddr, transport: Transport) {
         let longest = self.settings.probe_max.max(PROBE_MIN);

@@ -94,6 +94,43 @@ fn flushing_forgets_a_name_and_what_is_below() {
     assert_eq!((packets(&mut world, "a.example"), packets(&mut world, "b.example")), (0, 2));
 }
 
+/// A server that takes no connection until it is opened.
+struct Opened(bool);
+
+impl Behaviour for Opened {
+    fn reply(&mut self, query: &Query) -> Vec<Sent> {
+        Obliging.reply(query)
+    }
+
+    fn tcp(&mut self, _server: SocketAddr) -> Tcp {
+        if self.0 { Tcp::Open } else { Tcp::Refused }
+    }
+}
+
+#[test]
+fn a_change_of_the_waits_for_probes_holds_for_the_one_under_way() {
+    let mut world = World::new(settings(), 1, Opened(false));
+    world.find(next_hop("a.example"), Policy::TcpOnly);
+    world.behaviour = Opened(true);
+    let next = |world: &World<Opened>| world.resolver.servers(world.now)[0].transports[1].next_probe;
+    // The default is half a minute.
+    assert!(next(&world).unwrap() > Duration::from_secs(20));
+    let change = |world: &mut World<Opened>, min, max| {
+        let (probe_min, probe_max) = (Duration::from_secs(min), Duration::from_secs(max));
+        world.handle(Input::Settings(Settings { probe_min, probe_max, ..settings() }));
+    };
+    change(&mut world, 3600, 7200);
+    assert_eq!(next(&world), Some(Duration::from_secs(3600)));
+    world.pass(Duration::from_secs(100));
+    // Another change leaves it.
+    change(&mut world, 3600, 7200);
+    assert_eq!(next(&world), Some(Duration::from_secs(3500)));
+    change(&mut world, 1, 7200);
+    world.pass(Duration::from_secs(2));
+    assert_eq!((next(&world), world.released > 0), (None, true));
+    assert!(world.resolver.servers(world.now)[0].transports[1].down.is_none());
+}
+
 #[test]
 fn too_many_questions_are_refused_at_once() {
     let mut world = World::new(settings(), 1, Obliging);

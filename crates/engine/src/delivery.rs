@@ -156,7 +156,7 @@ pub enum Flow {
         /// Recipients that wait there.
         waiting: u64,
     },
-    /// A hop that waited can be used again.
+    /// A hop that waited can be used again, or nothing waits there any more.
     HopRecovered {
         /// The hop.
         hop: NextHop,

@@ -166,7 +166,7 @@ pub static CATALOGUE: &[Entry] = &[
         kind: Kind::AllClear,
         fields: &["domain"],
         key: 1,
-        sentence: "Mail to {domain} is delivered again.",
+        sentence: "Mail to {domain} is delivered again, or none waits for its hosts.",
         remedy: "Nothing to do.",
     },
     Entry {
@@ -177,7 +177,7 @@ pub static CATALOGUE: &[Entry] = &[
         kind: Kind::AllClear,
         fields: &["host"],
         key: 1,
-        sentence: "Host {host} takes mail again.",
+        sentence: "Host {host} takes mail again, or none waits for it.",
         remedy: "Nothing to do.",
     },
     Entry {

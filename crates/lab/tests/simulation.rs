@@ -18,6 +18,7 @@ fn keeps_every_promise(seeds: std::ops::Range<u64>) {
     assert!(sum(|one| one.returned as u64) > SEEDS / 4, "little was returned");
     assert!(sum(|one| one.crashes) > SEEDS / 4 && sum(|one| one.store_failures) > SEEDS / 4, "little failed");
     assert!(sum(|one| one.copies_excused) > 0, "no reply was lost");
+    assert!(sum(|one| one.rerouted) > SEEDS, "little mail followed a change of the route");
 }
 
 // Four tests, so that they run beside each other.
@@ -59,4 +60,5 @@ fn planted_faults_are_found() {
     is_found(Plant::ReturnOnServfail, &[Promise::PermanentOnly]);
     is_found(Plant::SecondAttempt, &[Promise::Once]);
     is_found(Plant::TlsDropped, &[Promise::TlsDemand]);
+    is_found(Plant::RouteKept, &[Promise::RightPlace]);
 }

@@ -8,6 +8,7 @@ mod crashes;
 mod deeds;
 mod forms;
 mod refusals;
+mod rerouting;
 mod restores;
 
 use postroad_tests::postroad::{Postroad, Verb};

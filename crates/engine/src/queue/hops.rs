@@ -6,7 +6,7 @@
 
 use super::loads::Pursuit;
 use super::{AttemptId, CONTENT_TOTAL_MAX, Queue, QueueOutput, READY_MAX, StoreState};
-use crate::delivery::End;
+use crate::delivery::{End, Flow};
 use crate::journal::Entry;
 use crate::schedule;
 use postroad_dns::answer::Answer;
@@ -198,6 +198,9 @@ impl Queue {
         let Some(hop) = self.hops.get_mut(key) else { return };
         // A gate goes with the last that waits behind it, as its row does.
         if hop.is_empty() {
+            if hop.state.gate.is_some() {
+                self.flow(Flow::HopRecovered { hop: key.clone() });
+            }
             return self.forget(key);
         }
         if hop.gate_closed(now) {

@@ -87,6 +87,7 @@ fn an_administrator_deletes() {
         },
         "failed 2/0 5.0.0 Deleted
          failed 2/1 5.0.0 Deleted
+         recovered b
          done 1 missing 3 busy 1
          taken 1/0
          rest a",

@@ -107,6 +107,21 @@ fn no_hop_starves_others() {
 }
 
 #[test]
+fn more_connections_are_opened_when_more_are_allowed() {
+    let mut world = World::with(|settings| settings.out_connections_max = 1);
+    world.mood("a", Mood::Hang);
+    for word in ["a", "b", "c"] {
+        world.submit("s@x", &format!("ok@{word}"));
+    }
+    world.minutes(1);
+    world.trace.clear();
+    world.new_settings(|settings| settings.out_connections_max = 2);
+    assert_eq!(world.trace[..2], ["open b with 2/0", "taken 2/0"]);
+    world.run(secs(1));
+    assert_eq!(world.taken.len(), 2);
+}
+
+#[test]
 fn a_connection_does_not_rest_while_another_hop_waits() {
     let mut world = World::with(|settings| settings.out_connections_max = 1);
     world.mood("a", Mood::Slow);

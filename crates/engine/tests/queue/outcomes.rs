@@ -106,6 +106,7 @@ fn expiry_returns_what_waits() {
         },
         "ticket 1 is 1
          failed 1/0 5.4.7 Returned
+         recovered a
          open x with 2/0
          taken 2/0
          rest x",
@@ -124,6 +125,7 @@ fn expiry_returns_what_waits() {
             quiet(w);
         },
         "failed 1/0 5.4.7 Returned
+         recovered a
          open x with 2/0
          taken 2/0
          rest x",

@@ -58,10 +58,13 @@ fn what_waits_follows_the_route_and_back() {
          taken 1/1
          rest drop
          close drop
+         recovered a
          open relay with 1/0
          gate relay Host ~15m before 1
+         recovered relay
          open a with 1/0
          gate a Host ~15m before 1
+         recovered a
          open relay with 1/0
          taken 1/0
          rest relay",

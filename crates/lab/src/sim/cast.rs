@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Our own name.
 pub(super) const OUR_NAME: &str = "mail.postroad.example";
 /// The domain that is ours.
-const LOCAL: &str = "local.example";
+pub(super) const LOCAL: &str = "local.example";
 /// Where the name servers are.
 pub(super) const NAME_SERVERS: [&str; 3] = ["10.0.0.53:53", "10.0.1.53:53", "10.0.2.53:53"];
 
@@ -35,12 +35,17 @@ pub(super) fn settings(dice: &mut Dice, servers: &[SocketAddr]) -> Settings {
     settings.dns.servers = servers.to_vec();
     settings.dns.policy = *dice.pick(&[ADAPTIVE, ADAPTIVE, ADAPTIVE, 0, 1, 2]);
     settings.dns.retry = secs(&[30, 60, 120, 300]);
-    settings.smart_host = match dice.below(12) {
+    settings.smart_host = smart_host(dice.below(12));
+    settings
+}
+
+/// The smart host by name, by address, or none.
+pub(super) fn smart_host(which: u64) -> Option<(Host, u16)> {
+    match which {
         0 => SMART_HOST_NAME.parse().ok().map(|name| (Host::Domain(name), 25)),
         1 => Some((Host::Literal(SMART_HOST.into()), 25)),
         _ => None,
-    };
-    settings
+    }
 }
 
 /// Messages, and the clients that hand them in.

@@ -4,6 +4,7 @@ use super::client::{Submission, Told};
 use super::zones::Zones;
 use super::{Broken, Promise};
 use postroad_engine::delivery::{AttemptId, Fate, Job};
+use postroad_engine::route;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::reply::Status;
@@ -14,6 +15,7 @@ use postroad_spool::memory::MemoryStore;
 use postroad_spool::record::{Load, Loaded, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A recipient of a message in the queue.
@@ -56,7 +58,8 @@ pub(super) struct Ledger {
 
 /// Where something arrived.
 pub(super) enum Place {
-    Host(IpAddr),
+    /// A host, on account of a hop.
+    Host(IpAddr, NextHop),
     Drop,
     Badmail,
 }
@@ -122,6 +125,12 @@ impl Ledger {
         if let Some((_, end)) = self.dns_waits.get_mut(hop).and_then(|spans| spans.last_mut()) {
             end.get_or_insert(now.wall);
         }
+    }
+
+    /// Hops that wait for DNS, as far as was heard.
+    pub(super) fn waiting_for_dns(&self) -> Vec<NextHop> {
+        let open = |spans: &Vec<(Wall, Option<Wall>)>| spans.last().is_some_and(|(_, end)| end.is_none());
+        self.dns_waits.iter().filter(|(_, spans)| open(spans)).map(|(hop, _)| hop.clone()).collect()
     }
 
     /// How long of a message's age it waited for DNS.
@@ -236,7 +245,7 @@ impl Ledger {
         }
         match place {
             Place::Badmail => self.in_badmail.insert(address.to_owned()),
-            Place::Host(_) | Place::Drop => self.delivered.insert(address.to_owned()),
+            Place::Host(..) | Place::Drop => self.delivered.insert(address.to_owned()),
         };
         Ok(())
     }
@@ -283,19 +292,22 @@ impl Ledger {
         let key = (message.id, recipient);
         let Some(one) = message.recipients.get(recipient as usize) else { return Ok(()) };
         let age = scene.now.wall - message.id.given_at();
-        let lasting = match &one.hop {
+        // It may have waited at each of these, and which one it was at is the queue's to know.
+        let hops: BTreeSet<NextHop> =
+            scene.routes.iter().map(|settings| route::next_hop(settings, &one.address)).collect();
+        let lasting = hops.iter().any(|hop| match hop {
             NextHop::Mx(domain) => scene.zones.domain(domain).is_none_or(|domain| domain.permanent),
             _ => false,
-        };
+        });
         let good = match (status.subject, status.detail) {
             (4, 7) => {
-                let waited = self.dns_wait(scene.now, &one.hop, message.id.given_at());
-                age.saturating_sub(waited) >= scene.settings.expire
+                let waited = |hop| self.dns_wait(scene.now, hop, message.id.given_at());
+                hops.iter().any(|hop| age.saturating_sub(waited(hop)) >= scene.settings.expire)
             }
             _ if fate == Fate::Deleted => true,
             (1, 2 | 10) | (4, 4) if lasting => true,
-            (4, 6) if lasting || self.looped.contains(&one.hop) => true,
-            (6, 3) if self.seven_bit.contains(&one.hop) => true,
+            (4, 6) if lasting || hops.iter().any(|hop| self.looped.contains(hop)) => true,
+            (6, 3) if hops.iter().any(|hop| self.seven_bit.contains(hop)) => true,
             _ => self.refused.contains(&key),
         };
         if !good {
@@ -348,26 +360,25 @@ pub(super) struct Scene<'a> {
     pub(super) life: u64,
     pub(super) zones: &'a Zones,
     pub(super) settings: &'a Settings,
+    pub(super) routes: &'a [Arc<Settings>],
     pub(super) kept_and_died: bool,
 }
 
 impl Scene<'_> {
     fn is_right_place(&self, place: &Place, address: &str) -> Result<(), Broken> {
         let (_, domain) = address.split_once('@').unwrap_or_default();
-        let local = domain == self.settings.default_domain.as_str();
+        let local = |settings: &Arc<Settings>| domain == settings.default_domain.as_str();
         let right = match place {
             Place::Badmail => true,
-            Place::Drop => local,
-            Place::Host(ip) if self.settings.smart_host.is_some() => {
-                !local && *ip == IpAddr::from(super::zones::SMART_HOST)
+            Place::Drop => self.routes.iter().any(local),
+            Place::Host(ip, NextHop::SmartHost(..)) => *ip == IpAddr::from(super::zones::SMART_HOST),
+            Place::Host(ip, NextHop::Literal(of)) => {
+                ip == of && domain.trim_matches(['[', ']']) == ip.to_string()
             }
-            Place::Host(ip) if domain.starts_with('[') => domain.trim_matches(['[', ']']) == ip.to_string(),
-            Place::Host(ip) => {
-                let domain = domain.parse().ok();
-                domain
-                    .and_then(|domain| self.zones.domain(&domain))
-                    .is_some_and(|domain| domain.hosts.contains(ip))
+            Place::Host(ip, NextHop::Mx(of)) => {
+                domain == of.as_str() && self.zones.domain(of).is_some_and(|domain| domain.hosts.contains(ip))
             }
+            Place::Host(_, NextHop::Drop | NextHop::Badmail) => false,
         };
         if right {
             Ok(())

@@ -51,17 +51,20 @@ pub enum Plant {
     SecondAttempt,
     /// Attempts do not learn that TLS is demanded.
     TlsDropped,
+    /// The queue of a service that runs does not learn that the route was changed.
+    RouteKept,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::None,
         Self::AckBeforeCommit,
         Self::SettleBeforeReply,
         Self::ReturnOnServfail,
         Self::SecondAttempt,
         Self::TlsDropped,
+        Self::RouteKept,
     ];
 }
 
@@ -109,6 +112,8 @@ pub struct Summary {
     pub badmail: usize,
     /// Copies beyond the first of a recipient, each with its excuse.
     pub copies_excused: u64,
+    /// Recipients' moves to another hop that were written, as often as they were.
+    pub rerouted: u64,
     /// Times that the service died.
     pub crashes: u64,
     /// Times that the store failed.

@@ -10,10 +10,13 @@ use super::{Broken, Plant, Promise, cast};
 use postroad_engine::delivery::{AttemptId, End, Job};
 use postroad_engine::outbound::{Outbound, OutboundInput, OutboundOutput};
 use postroad_engine::queue::QueueInput;
+use postroad_engine::route;
 use postroad_mail::hop::NextHop;
 use postroad_mail::time::Mono;
+use postroad_metabase::settings::Settings;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The host's end of a connection.
 pub(super) struct HostEnd {
@@ -25,11 +28,13 @@ pub(super) struct HostEnd {
 
 /// Added to the number of an attempt for the second one of `Plant::SecondAttempt`.
 const SECOND: u64 = 1 << 40;
+/// How long after the world is healed mail may still be tried by a route of before.
+const ROUTE_FOLLOWED: Duration = Duration::from_secs(300);
 
 impl World {
     /// The queue wants an attempt.
     pub(super) fn open_attempt(&mut self, id: AttemptId, hop: NextHop, job: Arc<Job>) -> Result<(), Broken> {
-        self.ledger.begins(self.crashes, id, &job)?;
+        self.begins(id, &hop, &job)?;
         self.note(format_args!("attempt {} at {hop}: {} {:?}", id.0, job.message.id, job.recipients));
         if self.options.plant == Plant::SecondAttempt && self.dice.chance(200) {
             self.start_attempt(AttemptId(id.0 + SECOND), hop.clone(), Arc::clone(&job), true)?;
@@ -48,9 +53,10 @@ impl World {
         if self.options.plant == Plant::TlsDropped {
             Arc::make_mut(&mut settings).tls_required = false;
         }
-        let machine = Outbound::new(settings, hop, Arc::clone(&job), self.now);
+        let machine = Outbound::new(settings, hop.clone(), Arc::clone(&job), self.now);
         let attempt = Attempt {
             machine,
+            hop,
             wake: Wake::default(),
             job: Some(job),
             conn: None,
@@ -70,9 +76,26 @@ impl World {
         // It may have ended, with the news of that on its way to the queue.
         let Some(attempt) = process.attempts.get_mut(&id) else { return Ok(()) };
         attempt.job = Some(Arc::clone(&job));
+        let hop = attempt.hop.clone();
         process.tell_attempt(id, OutboundInput::Job(Arc::clone(&job)));
         self.note(format_args!("attempt {}: {} {:?}", id.0, job.message.id, job.recipients));
-        self.ledger.begins(self.crashes, id, &job)
+        self.begins(id, &hop, &job)
+    }
+
+    /// An attempt is given a job. In a healed world it is one of the hop that the settings lead to, before that of one that
+    /// they have led to.
+    fn begins(&mut self, id: AttemptId, hop: &NextHop, job: &Job) -> Result<(), Broken> {
+        let followed = self.healed && self.now.mono >= self.healed_at + ROUTE_FOLLOWED;
+        let leads = |recipient: &u32| {
+            let Some(one) = job.message.recipients.get(*recipient as usize) else { return false };
+            let lead = |settings: &Arc<Settings>| route::leads(settings, &one.address, hop);
+            if followed { lead(&self.settings) } else { self.routes.iter().any(lead) }
+        };
+        if !job.recipients.iter().all(leads) {
+            let what = format!("{} {:?} is tried at {hop}", job.message.id, job.recipients);
+            return Err(Broken(Promise::RightPlace, what));
+        }
+        self.ledger.begins(self.crashes, id, job)
     }
 
     pub(super) fn attempt_input(&mut self, id: AttemptId, input: AttemptInput) -> Result<(), Broken> {
@@ -160,7 +183,7 @@ impl World {
         let Some(attempt) = process.attempts.get(&id) else { return };
         let Some(conn) = attempt.conn else { return };
         if let Some(job) = &attempt.job {
-            self.on_wire.insert(conn, Arc::clone(job));
+            self.on_wire.insert(conn, (attempt.hop.clone(), Arc::clone(job)));
         }
         self.note(format_args!("attempt {} says {}", id.0, head(bytes)));
         self.send(conn, 0, bytes, None);
@@ -246,10 +269,7 @@ impl World {
     }
 
     fn hop_of(&self, id: AttemptId) -> Option<NextHop> {
-        let attempt = self.process.as_ref()?.attempts.get(&id)?;
-        let job = attempt.job.as_ref()?;
-        let first = *job.recipients.first()?;
-        job.message.recipients.get(first as usize).map(|one| one.hop.clone())
+        Some(self.process.as_ref()?.attempts.get(&id)?.hop.clone())
     }
 
     /// Something came over an attempt's connection.
@@ -324,7 +344,7 @@ impl World {
     fn host_acts(&mut self, conn: ConnNo, acts: Vec<Act>) -> Result<(), Broken> {
         let mut taken = None;
         for act in acts {
-            let job = self.on_wire.get(&conn).cloned();
+            let on_wire = self.on_wire.get(&conn).cloned();
             match act {
                 Act::Say(reply) => self.host_will_say(conn, reply, None),
                 Act::SayTaken(reply) => self.host_will_say(conn, reply, taken),
@@ -333,19 +353,20 @@ impl World {
                     self.agenda.put(end.busy_until.max(self.now.mono), Event::HostCloses(conn));
                 }
                 Act::Refused(address) => {
-                    if let Some(job) = job {
+                    if let Some((_, job)) = on_wire {
                         self.ledger.refuses(&job, address.as_deref());
                     }
                 }
                 Act::SevenBitOnly => self.seven_bit_only(conn),
                 Act::Take { sender, recipients, content } => {
                     let Some(end) = self.host_ends.get(&conn) else { continue };
-                    let place = Place::Host(end.ip);
+                    let ip = end.ip;
                     self.note(format_args!(
                         "host takes {recipients:?} from <{sender}>: {} octets",
                         content.len()
                     ));
-                    let Some(job) = job else { continue };
+                    let Some((hop, job)) = on_wire else { continue };
+                    let place = Place::Host(ip, hop);
                     let arrival = self.with_ledger(|ledger, scene| {
                         ledger.arrives(scene, &job, &place, &recipients, &content)
                     })?;
@@ -357,9 +378,8 @@ impl World {
     }
 
     fn seven_bit_only(&mut self, conn: ConnNo) {
-        let Some(Party::Attempt(id)) = self.net.conn(conn).map(|conn| conn.parties[0]) else { return };
-        if let Some(hop) = self.hop_of(id) {
-            self.ledger.has_no_8bitmime(&hop);
+        if let Some((hop, _)) = self.on_wire.get(&conn) {
+            self.ledger.has_no_8bitmime(hop);
         }
     }
 

@@ -7,6 +7,7 @@ use postroad_engine::delivery::{AttemptId, Job};
 use postroad_engine::inbound::{DraftMemory, Inbound, InboundInput};
 use postroad_engine::outbound::{Outbound, OutboundInput};
 use postroad_engine::queue::{Queue, QueueInput};
+use postroad_mail::hop::NextHop;
 use postroad_mail::time::Mono;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub(super) struct Session {
 /// An attempt.
 pub(super) struct Attempt {
     pub(super) machine: Outbound,
+    pub(super) hop: NextHop,
     pub(super) wake: Wake,
     pub(super) job: Option<Arc<Job>>,
     pub(super) conn: Option<ConnNo>,

@@ -6,17 +6,23 @@ use super::world::{Event, Who, World};
 use super::{Broken, Plant};
 use postroad_engine::delivery::{AttemptId, Fate, Flow, Job};
 use postroad_engine::inbound::InboundInput;
+use postroad_engine::journal::Entry;
 use postroad_engine::outbound::OutboundInput;
 use postroad_engine::queue::{QueueInput, QueueOutput};
 use postroad_mail::id::MessageId;
-use postroad_spool::record::{Committed, Content, GateKind, Load, Loaded};
+use postroad_spool::record::{Committed, Content, GateKind, Load, Loaded, Record};
 use std::sync::Arc;
 
 impl World {
     pub(super) fn queue_input(&mut self, input: QueueInput) -> Result<(), Broken> {
         let now = self.now;
         let Some(process) = &mut self.process else { return Ok(()) };
+        let written = matches!(input, QueueInput::Committed(_));
         process.queue.handle(now, input);
+        if written {
+            self.silent_recoveries();
+        }
+        let Some(process) = &mut self.process else { return Ok(()) };
         let mut outputs = Vec::new();
         while let Some(output) = process.queue.poll() {
             outputs.push(output);
@@ -28,12 +34,25 @@ impl World {
         Ok(())
     }
 
+    /// A wait for DNS ends without a word when nothing waits any more: its row is gone.
+    fn silent_recoveries(&mut self) {
+        for hop in self.ledger.waiting_for_dns() {
+            let load = Load::Hop(hop.clone());
+            if let Some(Loaded::Hops(rows)) = self.disk.answer(&load)
+                && rows.is_empty()
+            {
+                self.ledger.waits_no_more(self.now, &hop);
+            }
+        }
+    }
+
     fn queue_output(&mut self, output: QueueOutput) -> Result<(), Broken> {
         let Some(process) = &mut self.process else { return Ok(()) };
         match output {
             QueueOutput::Started => process.started = true,
             QueueOutput::Commit(batch) => {
                 self.note(format_args!("commit of {} records", batch.len()));
+                self.rerouted += batch.iter().filter(|record| is_move(record)).count() as u64;
                 if self.options.plant == Plant::AckBeforeCommit
                     && let Some(process) = &mut self.process
                 {
@@ -67,13 +86,6 @@ impl World {
                 let to: Vec<String> = message.recipients.iter().map(|one| one.address.to_string()).collect();
                 self.note(format_args!("{} is ours, from {} to {to:?}", message.id, message.sender.path));
                 self.known.push(message.id);
-                // A wait for DNS may have ended without a word, when nothing waited any more.
-                for hop in message.recipients.iter().map(|one| &one.hop) {
-                    let view = self.process.as_ref().and_then(|process| process.queue.hop(hop));
-                    if view.and_then(|view| view.gate).is_none_or(|gate| gate.kind != GateKind::Dns) {
-                        self.ledger.waits_no_more(self.now, hop);
-                    }
-                }
             }
             Flow::Failed { message, recipient, cause, status, fate, .. } => {
                 self.note(format_args!("{} {recipient} fails {status}, {fate:?}: {cause}", message.id));
@@ -186,7 +198,7 @@ impl World {
         self.wake_disk();
     }
 
-    fn store_fails(&mut self, boot: u64, batch: Vec<postroad_spool::record::Record>, full: bool) {
+    fn store_fails(&mut self, boot: u64, batch: Vec<Record>, full: bool) {
         self.note(format_args!("the store fails"));
         self.store_failures += 1;
         self.disk.ops.push_front(Op::Commit(batch));
@@ -287,4 +299,9 @@ impl World {
             _ => String::new(),
         }
     }
+}
+
+fn is_move(record: &Record) -> bool {
+    let Record::Journal(entry) = record else { return false };
+    matches!(serde_json::from_str(&entry.body), Ok(Entry::Rerouted { .. }))
 }

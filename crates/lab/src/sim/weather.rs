@@ -1,15 +1,16 @@
 //! What happens to the service and around it: it starts, dies, is stopped, is administered; faults come and go.
 
-use super::Plant;
 use super::host::Host;
 use super::ledger::Ledger;
 use super::net::{ConnNo, Segment, Side};
 use super::process::{Process, Wake};
 use super::world::{Event, World};
+use super::{Plant, cast};
 use postroad_dns::resolver::Resolver;
 use postroad_dns::settings::{Settings as DnsSettings, Timeouts};
 use postroad_engine::inbound::InboundInput;
 use postroad_engine::queue::{AdminRequest, AdminToken, Queue, QueueInput, Selection};
+use postroad_metabase::settings::Settings;
 use postroad_spool::memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -139,6 +140,27 @@ impl World {
         self.note(format_args!("administrator: {request:?}"));
     }
 
+    /// An administrator changes the route, while the service runs or at rest: to a smart host or none, with another domain of
+    /// ours.
+    fn change_route(&mut self) {
+        let mut settings = Settings::clone(&self.settings);
+        settings.generation += 1;
+        settings.smart_host = cast::smart_host(self.dice.below(4));
+        let domain = match self.dice.below(3) {
+            0 => Some(self.dice.pick(&self.zones.domains).name.clone()),
+            _ => cast::LOCAL.parse().ok(),
+        };
+        settings.default_domain = domain.unwrap_or(settings.default_domain);
+        self.note(format_args!("route: {:?}, {} is ours", settings.smart_host, settings.default_domain));
+        self.settings = Arc::new(settings);
+        self.routes.push(Arc::clone(&self.settings));
+        if let Some(process) = &mut self.process
+            && self.options.plant != Plant::RouteKept
+        {
+            process.tell_queue(QueueInput::Settings(Arc::clone(&self.settings)));
+        }
+    }
+
     fn put_reset(&mut self, conn: ConnNo, to: Side) {
         let at = self.now.mono + self.dice.micros(100, 50_000);
         self.agenda.put(at, Event::Arrives { conn, to, segment: Segment::Reset });
@@ -168,6 +190,9 @@ impl World {
         }
         if self.dice.chance(150) {
             self.administer();
+        }
+        if self.route_changes && self.dice.chance(300) {
+            self.change_route();
         }
         let pause = self.dice.micros(5_000_000, 900_000_000);
         self.agenda.put(self.now.mono + pause, Event::Weather);

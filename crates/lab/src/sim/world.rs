@@ -18,6 +18,7 @@ use postroad_engine::delivery::{AttemptId, Job};
 use postroad_engine::inbound::InboundInput;
 use postroad_engine::outbound::OutboundInput;
 use postroad_engine::queue::{AdminToken, QueueInput};
+use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
 use postroad_metabase::settings::Settings;
@@ -129,6 +130,8 @@ pub(super) struct World {
     pub(super) net: Net,
     pub(super) zones: Zones,
     pub(super) settings: Arc<Settings>,
+    /// All settings that have been in force, those that are among them.
+    pub(super) routes: Vec<Arc<Settings>>,
     pub(super) hosts: BTreeMap<IpAddr, Host>,
     pub(super) host_ends: BTreeMap<ConnNo, HostEnd>,
     pub(super) servers: Vec<(SocketAddr, NameServer)>,
@@ -137,14 +140,17 @@ pub(super) struct World {
     pub(super) disk: Disk,
     pub(super) process: Option<Process>,
     pub(super) ledger: Ledger,
-    /// What goes over a connection of an attempt.
-    pub(super) on_wire: BTreeMap<ConnNo, Arc<Job>>,
+    /// What goes over a connection of an attempt, and on account of which hop.
+    pub(super) on_wire: BTreeMap<ConnNo, (NextHop, Arc<Job>)>,
     pub(super) healed: bool,
     pub(super) count: u64,
     pub(super) boots: u64,
     pub(super) crashes: u64,
     pub(super) store_failures: u64,
+    pub(super) rerouted: u64,
     clock_offset: i64,
+    /// Whether the route is changed in this world.
+    pub(super) route_changes: bool,
     /// Messages that an administrator may name.
     pub(super) known: Vec<MessageId>,
     /// His requests that are not answered, of this boot.
@@ -163,7 +169,7 @@ impl World {
         let count = dice.between(1, 3) as usize;
         let addresses = cast::NAME_SERVERS.iter().take(count).filter_map(|server| server.parse().ok());
         let addresses: Vec<SocketAddr> = addresses.collect();
-        let settings = cast::settings(&mut dice, &addresses);
+        let settings = Arc::new(cast::settings(&mut dice, &addresses));
         let (clients, submissions) = cast::clients(&mut dice, &zones);
         let hosts = zones.hosts.iter().map(|ip| (*ip, Host::new(&mut dice, settings.tls_required))).collect();
         let mut world = Self {
@@ -174,7 +180,8 @@ impl World {
             trace: Trace::new(options.whole_trace),
             net: Net::default(),
             zones,
-            settings: Arc::new(settings),
+            routes: vec![Arc::clone(&settings)],
+            settings,
             hosts,
             host_ends: BTreeMap::new(),
             servers: addresses.into_iter().map(|at| (at, NameServer::new(&mut dice))).collect(),
@@ -189,7 +196,9 @@ impl World {
             boots: 0,
             crashes: 0,
             store_failures: 0,
+            rerouted: 0,
             clock_offset: 0,
+            route_changes: dice.chance(400),
             known: Vec::new(),
             requests: BTreeSet::new(),
             events: 0,
@@ -247,6 +256,7 @@ impl World {
                 returned,
                 badmail,
                 copies_excused: self.ledger.copies_excused,
+                rerouted: self.rerouted,
                 crashes: self.crashes,
                 store_failures: self.store_failures,
                 events: self.events,
@@ -436,6 +446,7 @@ impl World {
             life: self.crashes,
             zones: &self.zones,
             settings: &self.settings,
+            routes: &self.routes,
             kept_and_died: self.disk.kept_and_died,
         }
     }

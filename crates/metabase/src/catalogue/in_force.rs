@@ -42,7 +42,7 @@ pub(super) static ROWS: &[Property] = &[
     Property {
         unit: "a domain name",
         fresh: Default::Unset("the machine's name, else localhost"),
-        doc: "The server's name in its greeting, in EHLO and in the trace field it adds.",
+        doc: "The server's name in its greeting, in EHLO and in the trace field it adds. Mail for it is local.",
         ..property(
             ("FullyQualifiedDomainName", 101_098),
             "fully_qualified_domain_name",
@@ -56,7 +56,7 @@ pub(super) static ROWS: &[Property] = &[
     Property {
         unit: "a domain name",
         fresh: Default::Unset("FullyQualifiedDomainName"),
-        doc: "The local domain, and the one put to addresses that have none.",
+        doc: "The local domain, and the one put to addresses that have none. Mail that waits follows a change.",
         ..property(("DefaultDomain", 36908), "default_domain", DataType::String, |draft, _, value| {
             draft.default_domain = Some(forms::domain(text(value)?)?);
             Ok(())
@@ -180,7 +180,7 @@ pub(super) static ROWS: &[Property] = &[
         unit: "a host",
         fresh: Default::Unset("none"),
         doc: "Where all remote mail goes when SmartHostType asks for it: a name, or an address in brackets that needs no DNS; \
-              `:port` may follow.",
+              `:port` may follow, else it is RemoteSmtpPort. Mail that waits follows a change.",
         ..property(("SmartHost", 36906), "smart_host", DataType::String, |draft, _, value| {
             let given = text(value)?;
             draft.smart_host = if given.is_empty() { None } else { Some(forms::host_port(given)?) };
@@ -191,7 +191,7 @@ pub(super) static ROWS: &[Property] = &[
         names: &[(0, "none"), (1, "after-direct"), (2, "always")],
         unit: "enumeration",
         fresh: Default::Number(0),
-        doc: "Whether SmartHost is used. The original's 1, try directly first, is not supported yet.",
+        doc: "Whether SmartHost is used, by mail that waits too. The original's 1, try directly first, is not supported yet.",
         ..property(("SmartHostType", 36905), "smart_host_type", DataType::Dword, |draft, _, value| {
             let kind = dword(value)?;
             if kind == 1 {
