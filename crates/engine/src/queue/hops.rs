@@ -5,11 +5,10 @@
 //! attempt tries the hop; if it gets through the gate opens.
 
 use super::loads::Pursuit;
-use super::{AttemptId, CONTENT_TOTAL_MAX, Queue, QueueOutput, READY_MAX, StoreState};
-use crate::delivery::{End, Flow};
+use super::{AttemptId, CONTENT_TOTAL_MAX, Queue, READY_MAX, StoreState};
+use crate::delivery::Flow;
 use crate::journal::Entry;
 use crate::schedule;
-use postroad_dns::answer::Answer;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
@@ -17,7 +16,6 @@ use postroad_spool::record::{
     CONTENT_IN_MEMORY_MAX, DNS_WAITS_MAX, Gate, GateKind, HopRow, HopState, JournalEntry, Load, Record,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::time::Duration;
 
 /// Hops due within this are held in memory; the others are in the store alone.
@@ -25,11 +23,7 @@ const HORIZON: Duration = Duration::from_secs(60);
 /// Hops held in memory at most by loading ahead; the next horizon brings the others.
 const HOPS_MAX: usize = 20_000;
 /// How long the first message of a hop waits for a busy connection before a further one is opened.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// Messages ready for each connection of a hop before a further one is opened without waiting.
-const READY_PER_CONNECTION: usize = 8;
-/// How long a hop opens no further connection after one was refused while others work.
-const CROWDED: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the store is not asked again when the next pending recipient of a hop is due.
 const EARLIEST_WAIT: Duration = Duration::from_secs(1);
 /// Messages of a page loaded for a hop that works, and for one that is being tried.
@@ -65,10 +59,10 @@ pub(super) struct Hop {
     pub(super) stale: bool,
     /// Messages ready or in flight here.
     pub(super) taken: usize,
-    connections: BTreeSet<AttemptId>,
-    opening: usize,
-    idle: Vec<AttemptId>,
-    crowded_until: Mono,
+    pub(super) connections: BTreeSet<AttemptId>,
+    pub(super) opening: usize,
+    pub(super) idle: Vec<AttemptId>,
+    pub(super) crowded_until: Mono,
     wake: Option<Mono>,
     /// The plan whose exchanges are in the journal.
     pub(super) plan: Option<u64>,
@@ -121,7 +115,7 @@ impl Hop {
         self.waiting == 0 && self.taken == 0 && self.connections.is_empty() && !self.loading
     }
 
-    fn has_other_connection(&self) -> bool {
+    pub(super) fn has_other_connection(&self) -> bool {
         self.connections.len() > self.opening
     }
 }
@@ -257,76 +251,6 @@ impl Queue {
         self.ask(load, pursuit);
     }
 
-    fn hand_out(&mut self, key: &NextHop) {
-        while let Some(hop) = self.hops.get_mut(key) {
-            if hop.ready.is_empty() {
-                return;
-            }
-            let Some(attempt) = hop.idle.pop() else { return };
-            self.give(attempt);
-        }
-    }
-
-    /// Gives an attempt the next job of its hop, if there is one.
-    fn give(&mut self, id: AttemptId) -> bool {
-        let Some(attempt) = self.attempts.get(&id) else { return false };
-        // What is delivered while nothing can be written would be delivered again, were we to die.
-        if self.store != StoreState::Up {
-            return false;
-        }
-        let key = attempt.hop.clone();
-        let Some(job) = self.next_job(&key) else { return false };
-        if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.given += 1;
-            attempt.job = Some(job.clone());
-        }
-        self.outputs.push_back(QueueOutput::Deliver(id, job));
-        true
-    }
-
-    fn may_open(&self, now: Now, hop: &Hop) -> bool {
-        let settings = &self.settings;
-        let here = hop.connections.len();
-        if hop.ready.is_empty()
-            || here >= settings.out_connections_per_domain_max as usize
-            || self.attempts.len() >= settings.out_connections_max as usize
-        {
-            return false;
-        }
-        let waited = hop.ready.front().is_some_and(|ready| ready.since + PATIENCE <= now.mono);
-        let probing = hop.state.gate.is_some();
-        here == 0
-            || (!probing
-                && hop.opening == 0
-                && now.mono >= hop.crowded_until
-                && (waited || hop.ready.len() > READY_PER_CONNECTION * here))
-    }
-
-    fn open(&mut self, now: Now, key: &NextHop) {
-        while self.hops.get(key).is_some_and(|hop| self.may_open(now, hop)) {
-            let Some(job) = self.next_job(key) else { return };
-            self.next_attempt += 1;
-            let id = AttemptId(self.next_attempt);
-            let attempt = super::Attempt {
-                hop: key.clone(),
-                job: Some(job.clone()),
-                reached: false,
-                given: 1,
-                generation: self.settings.generation,
-            };
-            self.attempts.insert(id, attempt);
-            if let Some(hop) = self.hops.get_mut(key) {
-                hop.connections.insert(id);
-                hop.opening += 1;
-            }
-            self.outputs.push_back(QueueOutput::Open(id, key.clone(), job));
-        }
-        let full = self.attempts.len() >= self.settings.out_connections_max as usize;
-        if full && self.hops.get(key).is_some_and(|hop| !hop.ready.is_empty() && hop.connections.is_empty()) {
-            self.starved.insert(key.clone());
-        }
-    }
-
     /// Forgets a hop that has nothing, and says when to look at one that has.
     fn settle_down(&mut self, now: Now, key: &NextHop) {
         let Some(hop) = self.hops.get(key) else { return };
@@ -409,111 +333,6 @@ impl Queue {
             let until = now.wall + HORIZON;
             self.ask(Load::DueHops { until, after, limit: LIMIT }, Pursuit::DueHops { limit: LIMIT });
         }
-    }
-
-    pub(super) fn reached(&mut self, now: Now, id: AttemptId, plan: Option<std::sync::Arc<Answer>>) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        if std::mem::replace(&mut attempt.reached, true) {
-            return;
-        }
-        let key = attempt.hop.clone();
-        let Some(hop) = self.hops.get_mut(&key) else { return };
-        hop.opening = hop.opening.saturating_sub(1);
-        let plan = plan.filter(|plan| hop.plan.replace(plan.serial) != Some(plan.serial));
-        if let Some(plan) = plan {
-            self.journal(now, None, &key, Entry::plan(&plan));
-        }
-        self.pump(now, &key);
-    }
-
-    /// Closes connections that rest and were opened under other settings: what they are asked next is under those in force,
-    /// and may need another host, port or TLS.
-    pub(super) fn close_outdated(&mut self) {
-        let (attempts, generation) = (&self.attempts, self.settings.generation);
-        for hop in self.hops.values_mut() {
-            let outdated =
-                |id: &mut AttemptId| attempts.get(id).is_some_and(|attempt| attempt.generation != generation);
-            self.outputs.extend(hop.idle.extract_if(.., outdated).map(QueueOutput::Close));
-        }
-    }
-
-    pub(super) fn want(&mut self, now: Now, id: AttemptId) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let key = attempt.hop.clone();
-        let batch_max = self.settings.batch_max;
-        let ends = self.stopping
-            || (batch_max > 0 && attempt.given >= batch_max)
-            || attempt.generation != self.settings.generation;
-        let given = !ends && self.give(id);
-        // A connection does not rest while another hop waits for one.
-        if ends || (!given && !self.starved.is_empty()) {
-            self.outputs.push_back(QueueOutput::Close(id));
-        } else if !given {
-            self.outputs.push_back(QueueOutput::Rest(id));
-            if let Some(hop) = self.hops.get_mut(&key) {
-                hop.idle.push(id);
-            }
-        }
-        self.pump(now, &key);
-    }
-
-    pub(super) fn ended(&mut self, now: Now, id: AttemptId, end: End) {
-        let Some(attempt) = self.attempts.remove(&id) else { return };
-        let key = attempt.hop;
-        if let Some(hop) = self.hops.get_mut(&key) {
-            hop.connections.remove(&id);
-            hop.idle.retain(|idle| *idle != id);
-            if !attempt.reached {
-                hop.opening = hop.opening.saturating_sub(1);
-            }
-        }
-        let untried = attempt.job.is_some();
-        if let Some(job) = &attempt.job {
-            self.put_back(now, &key, job);
-        }
-        let end = match end {
-            // An attempt that ends as if in order without ever having tried must not be opened again at once, for ever.
-            End::Finished if untried && !attempt.reached && !self.stopping => End::HopFailed {
-                kind: GateKind::Host,
-                cause: String::from("the attempt ended without having tried a host"),
-                tried: self.untried(),
-            },
-            end => end,
-        };
-        if let End::HopFailed { kind, cause, tried } = end {
-            let works = self.hops.get(&key).is_some_and(Hop::has_other_connection);
-            if works && kind == GateKind::Host {
-                if let Some(hop) = self.hops.get_mut(&key) {
-                    hop.crowded_until = now.mono + CROWDED;
-                }
-            } else {
-                self.close_gate(now, &key, kind, cause, tried);
-                // An answer to what was asked under other settings says nothing of these.
-                if attempt.generation != self.settings.generation {
-                    self.release(now, &key, Some(GateKind::Dns));
-                }
-            }
-        }
-        // Before the hop that had the connection, or a busy one would never give it up.
-        self.feed_starved(now);
-        self.pump(now, &key);
-    }
-
-    pub(super) fn feed_starved(&mut self, now: Now) {
-        while self.attempts.len() < self.settings.out_connections_max as usize
-            && let Some(hungry) = self.next_starved()
-        {
-            self.pump(now, &hungry);
-        }
-    }
-
-    /// The starved hops in turn.
-    fn next_starved(&mut self) -> Option<NextHop> {
-        let behind = self.fed.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.starved.range((behind, Bound::Unbounded)).next().or(self.starved.first()).cloned()?;
-        self.starved.remove(&next);
-        self.fed = Some(next.clone());
-        Some(next)
     }
 
     /// The store has a message as pending from here on: its recipients are looked for when they are due. Where a hop was looked

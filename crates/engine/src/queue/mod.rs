@@ -14,6 +14,7 @@
 
 mod admin;
 mod batch;
+mod connections;
 mod gates;
 mod hops;
 mod live;
