@@ -315,9 +315,9 @@ impl Queue {
             .filter(|(key, hop)| {
                 let idle = hop.taken == 0 && hop.connections.is_empty() && !hop.loading;
                 idle && !hop.expiring
-                    && !self.is_walked(key)
                     && hop.due(now) > now.wall + HORIZON * 2
                     && !self.batch.is_dirty(key)
+                    && !self.is_walked(key)
             })
             .map(|(key, _)| key.clone())
             .collect();
