@@ -157,6 +157,7 @@ const fn property(
         keys: SERVICE_AND_SERVER,
         doc,
         mark: Mark::Kept,
+        granted: None,
     }
 }
 
@@ -231,6 +232,11 @@ impl Property {
 
     const fn bits(self, bits: &'static [(u32, &'static str)]) -> Self {
         Self { bits, ..self }
+    }
+
+    /// The number that asks for what the service does.
+    const fn granted(self, number: u32) -> Self {
+        Self { granted: Some(number), ..self }
     }
 
     const fn refused(self, why: &'static str) -> Self {

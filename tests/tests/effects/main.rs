@@ -31,7 +31,7 @@ effects! {
         max_recipients, max_connections, connection_timeout, hop_count;
     outbound:
         smtp_remote_progressive_retry, smtp_remote_ndr_expire_minutes, max_batched_messages, max_out_connections,
-        max_out_connections_per_domain, always_use_ssl;
+        max_out_connections_per_domain, limit_remote_connections, always_use_ssl;
     routes:
         smart_host, smart_host_type, remote_smtp_port, next_hop_refused;
     dns:
