@@ -114,6 +114,18 @@ const _: () = {
     }
 };
 
+/// The test of each property in force. A constant, so that a test which is missing is found when the tests are built.
+pub const EFFECT_TESTS: [&str; in_force::ROWS.len()] = {
+    let (mut named, mut row) = ([""; in_force::ROWS.len()], 0);
+    while row < named.len() {
+        if let Mark::InForce { effect_test, .. } = in_force::ROWS[row].mark {
+            named[row] = effect_test;
+        }
+        row += 1;
+    }
+    named
+};
+
 const SERVICE: &[KeyKind] = &[KeyKind::Service];
 const SERVER: &[KeyKind] = &[KeyKind::Server];
 const DOMAIN: &[KeyKind] = &[KeyKind::Domain];
