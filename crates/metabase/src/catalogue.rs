@@ -114,6 +114,18 @@ const _: () = {
     }
 };
 
+/// The test of each property in force. A constant, so that a test which is missing is found when the tests are built.
+pub const EFFECT_TESTS: [&str; in_force::ROWS.len()] = {
+    let (mut named, mut row) = ([""; in_force::ROWS.len()], 0);
+    while row < named.len() {
+        if let Mark::InForce { effect_test, .. } = in_force::ROWS[row].mark {
+            named[row] = effect_test;
+        }
+        row += 1;
+    }
+    named
+};
+
 const SERVICE: &[KeyKind] = &[KeyKind::Service];
 const SERVER: &[KeyKind] = &[KeyKind::Server];
 const DOMAIN: &[KeyKind] = &[KeyKind::Domain];
@@ -157,6 +169,7 @@ const fn property(
         keys: SERVICE_AND_SERVER,
         doc,
         mark: Mark::Kept,
+        granted: None,
     }
 }
 
@@ -231,6 +244,11 @@ impl Property {
 
     const fn bits(self, bits: &'static [(u32, &'static str)]) -> Self {
         Self { bits, ..self }
+    }
+
+    /// The number that asks for what the service does.
+    const fn granted(self, number: u32) -> Self {
+        Self { granted: Some(number), ..self }
     }
 
     const fn refused(self, why: &'static str) -> Self {

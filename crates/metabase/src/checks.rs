@@ -171,10 +171,8 @@ fn value(path: &KeyPath, property: &Property, record: &Record, findings: &mut Ve
         let repair = Op::Set(path.clone(), secure);
         find(warning(path, id, &what).error_if(true).repair(repair, "Add the attribute SECURE."));
     }
-    let (is, wanted) = (record.data.stored_type(), property.stored_type());
-    let is_text = |kind| matches!(kind, StoredType::String | StoredType::ExpandSz);
-    if is != wanted && !(is_text(is) && is_text(wanted)) {
-        let what = format!("{} is stored as {}, not as {}.", property.name, is.name(), wanted.name());
+    if let Some((is, wanted)) = other_type(property, record) {
+        let what = format!("{} is stored as {is}, not as {wanted}.", property.name);
         find(warning(path, id, &what).error_if(in_force).advise("Set it anew, or unset it."));
         return;
     }
@@ -211,6 +209,27 @@ fn value(path: &KeyPath, property: &Property, record: &Record, findings: &mut Ve
         }
         Data::String(_) | Data::ExpandSz(_) | Data::MultiSz(_) | Data::Binary(_) => {}
     }
+}
+
+/// The type that a record has and the one that its property has, where they differ. A text is as good with variables as without.
+fn other_type(property: &Property, record: &Record) -> Option<(&'static str, &'static str)> {
+    let (is, wanted) = (record.data.stored_type(), property.stored_type());
+    let is_text = |kind| matches!(kind, StoredType::String | StoredType::ExpandSz);
+    (is != wanted && !(is_text(is) && is_text(wanted))).then(|| (is.name(), wanted.name()))
+}
+
+/// Why a record is not what the schema says of its property, with what to do; nothing where it is.
+#[must_use]
+pub fn misfit(property: &Property, record: &Record) -> Option<String> {
+    if let Some((is, wanted)) = other_type(property, record) {
+        return Some(format!("is a {wanted}, not a {is}. Leave the type out"));
+    }
+    let Data::Dword(number) = record.data else { return None };
+    if property.data_type == DataType::Bool && number > 1 {
+        return Some(format!("{number} is neither true nor false. Give true or false"));
+    }
+    let bad = check::number(property, number).err()?;
+    Some(format!("{}. {}", bad.what, bad.remedy.trim_end_matches('.')))
 }
 
 /// Why a record of a property that is in force has no effect at its key, if it has none.

@@ -119,8 +119,15 @@ fn domain_of(delta: &Delta) -> Option<Domain> {
 
 /// All that a tree says, and all that is wrong with it.
 pub(crate) fn draft(tree: &Tree, place: &Place) -> (Draft, Vec<Problem>) {
+    let (draft, mut problems) = values(tree, place);
+    cross(&draft, tree, &mut problems);
+    (draft, problems)
+}
+
+/// The same where each value is looked at by itself.
+pub(crate) fn values(tree: &Tree, place: &Place) -> (Draft, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut draft = server(tree, place, &mut problems);
+    let mut draft = values_of_server(tree, place, &mut problems);
     let domains = Key::Server.path().child("Domain").unwrap_or_default();
     for node in tree.node(&domains).into_iter().flat_map(Node::children) {
         // Most keys below Domain have records that do not count here; only a path that is needed is made.
@@ -142,8 +149,14 @@ pub(crate) fn is_of_server(property: &Property) -> bool {
         && (property.keys.contains(&KeyKind::Server) || property.keys.contains(&KeyKind::Service))
 }
 
-/// What the virtual server sees.
+/// What the virtual server sees, and what of it does not fit.
 fn server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
+    let draft = values_of_server(tree, place, problems);
+    cross(&draft, tree, problems);
+    draft
+}
+
+fn values_of_server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
     let mut draft = Draft::blank(&place.data_dir);
     for property in catalogue::rows().filter(|property| is_of_server(property)) {
         if let (Some(apply), Some(value)) =
@@ -167,7 +180,6 @@ fn server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
             }
         }
     }
-    cross(&draft, tree, problems);
     draft
 }
 
@@ -228,7 +240,7 @@ fn value(property: &Property, record: &Record, key: &Key) -> Result<Value, Bad> 
 }
 
 /// What no value shows by itself.
-fn cross(draft: &Draft, tree: &Tree, problems: &mut Vec<Problem>) {
+pub(crate) fn cross(draft: &Draft, tree: &Tree, problems: &mut Vec<Problem>) {
     let is_bad = |problems: &[Problem], id: u32| problems.iter().any(|problem| problem.id == Some(id));
     if draft.smart_host_always == Some(true)
         && draft.smart_host.is_none()
@@ -275,6 +287,12 @@ pub(crate) fn owner(tree: &Tree, id: u32) -> KeyPath {
 }
 
 impl Problem {
+    /// The pin that has the value.
+    #[must_use]
+    pub fn pin<'p>(&self, pins: &'p [Pin]) -> Option<&'p Pin> {
+        pins.iter().find(|pin| pin.path == self.path && Some(pin.record.id) == self.id)
+    }
+
     fn new(path: KeyPath, property: &Property, bad: Bad) -> Self {
         let Bad { item, what, remedy } = bad;
         Self { path, id: Some(property.id), name: property.name.into(), what, remedy, item }

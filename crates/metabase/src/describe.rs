@@ -110,9 +110,9 @@ These take effect.
 const MIDDLE: &str = "
 ## Kept and refused
 
-The schema knows these too, and nothing in the service reads them. One that is *kept* can be set, imported and exported; it
-takes no effect. One that is *refused* would promise what the service does not do: it cannot be set, and is kept, and
-reported, where an import brings it.
+The schema knows these too, and no mail is taken or sent by them. One that is *kept* can be set, imported and exported, as a value
+of its type and within its bounds; KeyType says what a key is, in a MetaBase.xml and to `meta check`. One that is *refused* would promise what the service does not do: it cannot be set but to what the service does, or to nothing, and is
+kept, and reported, where an import brings it.
 
 | name | id | type | mark | meaning |
 |---|---|---|---|---|

@@ -1,18 +1,19 @@
 //! From a TOML text to records: which key, which property, which value, and where it stands.
 
 use crate::catalogue;
-use crate::compile::Problem;
+use crate::compile::{self, Place, Problem};
 use crate::error::ConfigError;
 use crate::forms::{self, Bad};
 use crate::ids;
-use crate::ipsec;
 use crate::key::{Key, KeyKind, NotAKey};
 use crate::path::KeyPath;
-use crate::record::Data;
+use crate::relay;
 use crate::schema::{Mark, Property};
+use crate::settings::Draft;
 use crate::text::Pin;
 use crate::tree::Tree;
 use crate::typed::{self, quoted};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
@@ -123,7 +124,8 @@ impl<'t> Reader<'t> {
     }
 
     /// Keeps a problem of what was made of the text, at the pin that has it.
-    pub(crate) fn refuse_problem(&mut self, pin: Option<&Pin>, problem: Problem) {
+    pub(crate) fn refuse_problem(&mut self, pins: &[Pin], problem: Problem) {
+        let pin = problem.pin(pins);
         let Problem { path, name, what, remedy, item, .. } = problem;
         match pin {
             Some(pin) => self.refuse_value(pin, Bad { item, what, remedy }),
@@ -135,6 +137,11 @@ impl<'t> Reader<'t> {
     fn is_broken(&self, name: &Range<usize>, value: &Range<usize>) -> bool {
         let lines = self.line(name.start)..=self.line(value.end.max(name.end));
         self.broken.range(lines).next().is_some()
+    }
+
+    /// Whether nothing was found wrong.
+    pub(crate) fn is_well(&self) -> bool {
+        self.errors.is_empty()
     }
 
     /// Whether a value of the property was refused.
@@ -229,7 +236,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Names may differ in case, so the TOML reader cannot see all that is set twice. Takes pins in the text's order and
-    /// leaves the first of each. A file that opens the relay to all is refused as well.
+    /// leaves the first of each.
     fn refuse_twice(&mut self, pins: Vec<Pin>) -> Vec<Pin> {
         let mut first_lines: BTreeMap<(KeyPath, u32), usize> = BTreeMap::new();
         let mut kept = Vec::with_capacity(pins.len());
@@ -240,30 +247,42 @@ impl<'t> Reader<'t> {
                 self.refuse_value(&pin, Bad::new(what, "Keep one of the two."));
                 continue;
             }
-            if let (Scope::Pins, Some(bad)) = (self.scope, self.open_to_all(&pin)) {
-                self.refuse_value(&pin, bad);
-            }
             first_lines.insert(place, pin.line);
             kept.push(pin);
         }
         kept
     }
 
-    /// Whoever writes a file has nobody to ask whether it is meant, as a change by command has.
-    fn open_to_all(&self, pin: &Pin) -> Option<Bad> {
-        let Data::Binary(octets) = &pin.record.data else { return None };
-        if pin.record.id != ids::RELAY_IP_LIST {
-            return None;
+    /// Judges each value that is pinned by itself, and gives the tree that the pins make of a fresh one, and what it says. What
+    /// must fit together is for whoever knows what is stored beside them.
+    pub(crate) fn judge(&mut self, pins: &[Pin], place: &Place) -> (Tree, Draft) {
+        // Its bounds are far above what a text can hold; a tree that is full would be a fresh one.
+        let tree = compile::overlay(&compile::fresh_tree(), pins).unwrap_or_default();
+        let (draft, problems) = compile::values(&tree, place);
+        for problem in problems {
+            self.refuse_problem(pins, problem);
         }
-        ipsec::decode(octets).ok()?.granted.iter().find(|network| network.prefix_len() == 0)?;
+        // The server's own stands in place of the service's.
+        if let Some(pin) = pins.iter().rev().find(|pin| pin.record.id == ids::RELAY_IP_LIST)
+            && let Some(bad) = self.open_to_most(pin, &draft.settings.relay)
+        {
+            self.refuse_value(pin, bad);
+        }
+        (tree, draft)
+    }
+
+    /// Whoever writes a file has nobody to ask whether it is meant, as a change by command has.
+    fn open_to_most(&self, pin: &Pin, listed: &[IpNet]) -> Option<Bad> {
+        let what = relay::openness(listed)?;
         // What is stored is in the order of masks, so the item is looked for in the text.
-        let is_all = |place: &Range<usize>| {
+        let is_open = |place: &Range<usize>| {
             let item = self.text.get(place.clone()).unwrap_or_default().trim_matches(['"', '\'']);
-            forms::network(item.trim()).is_ok_and(|network| network.prefix_len() == 0)
+            forms::network(item.trim()).is_ok_and(|network| relay::openness(&[network]).is_some())
         };
-        let what = "lets everyone relay: an open relay is soon used by spammers and refused by everyone else";
+        let what =
+            format!("lets {what} relay: an open relay is soon used by spammers and refused by everyone else");
         let bad = Bad::new(what, "List the networks whose machines are yours.");
-        Some(Bad { item: pin.items.iter().position(is_all), ..bad })
+        Some(Bad { item: pin.items.iter().position(is_open), ..bad })
     }
 }
 

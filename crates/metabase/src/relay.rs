@@ -23,13 +23,14 @@ const NOT_PUBLIC: [([u8; 4], u8); 8] = [
     ([224, 0, 0, 0], 3),
 ];
 
-/// What is to be said where `after` lets nearly everybody relay and `before` did not.
+/// What is to be said where `after` lets nearly everybody relay, and somebody whom `before` did not: an open relay may be opened
+/// further.
 #[must_use]
 pub fn open_relay(before: &Settings, after: &Settings) -> Option<String> {
-    if openness(&before.relay).is_some() {
-        return None;
-    }
-    open(after)
+    let listed = |relay: &[IpNet]| IpNet::aggregate(&relay.iter().map(unmapped).collect());
+    let known = listed(&before.relay);
+    let is_wider = listed(&after.relay).iter().any(|net| !known.iter().any(|known| known.contains(net)));
+    open(after).filter(|_| is_wider)
 }
 
 /// What is to be said where settings let nearly everybody relay.
@@ -41,7 +42,7 @@ pub(crate) fn open(settings: &Settings) -> Option<String> {
 }
 
 /// Who may relay, where that is nearly everybody.
-fn openness(relay: &[IpNet]) -> Option<String> {
+pub(crate) fn openness(relay: &[IpNet]) -> Option<String> {
     let relay: Vec<IpNet> = relay.iter().map(unmapped).collect();
     let is_wide = |network: &&IpNet| match network {
         IpNet::V4(v4) => v4.prefix_len() < V4_BITS_MIN,

@@ -2,7 +2,7 @@
 
 use crate::forms::Bad;
 use crate::key::{Key, KeyKind};
-use crate::record::StoredType;
+use crate::record::{Data, StoredType};
 use crate::settings::Draft;
 
 /// One property: an entry of the catalogue.
@@ -36,6 +36,9 @@ pub struct Property {
     pub doc: &'static str,
     /// What it does in this service.
     pub mark: Mark,
+    /// Where it is refused, the number that is taken all the same, as it asks for what the service does; without one, what is
+    /// blank is taken.
+    pub granted: Option<u32>,
 }
 
 /// What a property does in this service.
@@ -211,6 +214,17 @@ impl Property {
     #[must_use]
     pub fn absent(&self) -> Default {
         self.absent.unwrap_or(self.fresh)
+    }
+
+    /// Whether a value asks for nothing that the service does not do.
+    #[must_use]
+    pub fn asks_nothing(&self, data: &Data) -> bool {
+        match (data, self.granted) {
+            (Data::Dword(number), granted) => *number == granted.unwrap_or(0),
+            (Data::String(text) | Data::ExpandSz(text), _) => text.is_empty(),
+            (Data::Binary(octets), _) => octets.is_empty(),
+            (Data::MultiSz(list), _) => list.is_empty(),
+        }
     }
 
     /// How it takes effect, if it does.

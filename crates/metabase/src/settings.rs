@@ -3,11 +3,11 @@
 //! They are made of a tree (`compile`), and never change afterwards: a changed configuration is another `Settings`, handed
 //! out in an `Arc`.
 
-use crate::compile::{self, Place};
+use crate::compile::{self, Place, Problem};
 use crate::error::ConfigError;
-use crate::forms::Bad;
 use crate::ids;
 use crate::read::{Reader, Scope};
+use crate::record::Data;
 use crate::text::Pin;
 use imbl::OrdMap;
 use ipnet::IpNet;
@@ -114,6 +114,8 @@ pub(crate) struct Draft {
     pub(crate) default_domain: Option<Domain>,
     pub(crate) smart_host: Option<(Host, Option<u16>)>,
     pub(crate) smart_host_always: Option<bool>,
+    /// Whether the limits on outbound connections hold.
+    pub(crate) out_connections_limited: bool,
 }
 
 impl Settings {
@@ -135,22 +137,47 @@ impl Settings {
         let place = Place { data_dir: data_dir.into(), host_name: host_name.into() };
         let mut reader = Reader::new(text, file, Scope::Pins);
         let pins = reader.read().pins;
-        // Its bounds are far above what a text can hold; a tree that is full would be a fresh one.
-        let tree = compile::overlay(&compile::fresh_tree(), &pins).unwrap_or_default();
-        let (draft, problems) = compile::draft(&tree, &place);
+        let (tree, draft) = reader.judge(&pins, &place);
+        let mut problems = Vec::new();
+        compile::cross(&draft, &tree, &mut problems);
         for problem in problems {
             // A SmartHost that was refused has its own error.
-            if problem.id == Some(ids::SMART_HOST_TYPE) && reader.refused("SmartHost") {
-                continue;
+            let is_told = [ids::SMART_HOST_TYPE, ids::SMART_HOST].map(Some).contains(&problem.id)
+                && (reader.refused("SmartHost") || reader.refused("SmartHostType"));
+            if !is_told {
+                reader.refuse_problem(&pins, problem);
             }
-            let is_its = |pin: &&Pin| pin.path == problem.path && Some(pin.record.id) == problem.id;
-            reader.refuse_problem(pins.iter().find(is_its), problem);
         }
-        smart_host_unused(&draft, &pins, &mut reader);
+        let settings = draft.finish(host_name);
+        if let Some(problem) = settings.unused(&pins).filter(|_| reader.is_well()) {
+            reader.refuse_problem(&pins, problem);
+        }
         match reader.finish() {
             Some(errors) => Err(errors),
-            None => Ok(draft.finish(host_name)),
+            None => Ok(settings),
         }
+    }
+}
+
+impl Settings {
+    /// The SmartHost that pins name where these settings, which are made with them, do not use it and the pins do not say so: mail
+    /// would pass by a host that was named for it. The original's administrators met that often.
+    #[must_use]
+    pub fn unused(&self, pins: &[Pin]) -> Option<Problem> {
+        let last = |id: u32| pins.iter().rev().find(|pin| pin.record.id == id);
+        let pin = last(ids::SMART_HOST)
+            .filter(|pin| matches!(&pin.record.data, Data::String(host) if !host.trim().is_empty()))?;
+        if self.smart_host.is_some() || last(ids::SMART_HOST_TYPE).is_some() {
+            return None;
+        }
+        Some(Problem {
+            path: pin.path.clone(),
+            id: Some(pin.record.id),
+            name: "SmartHost".into(),
+            what: "has no effect, because SmartHostType is not 2".into(),
+            remedy: "Set SmartHostType = 2 beside it to send all remote mail through it, or 0 to keep it for later.".into(),
+            item: None,
+        })
     }
 }
 
@@ -202,18 +229,6 @@ impl Settings {
     }
 }
 
-/// Mail would pass by a host that was named for it; the original's administrators met that often.
-fn smart_host_unused(draft: &Draft, pins: &[Pin], reader: &mut Reader<'_>) {
-    let last = |id: u32| pins.iter().rev().find(|pin| pin.record.id == id);
-    if let (None, Some(host)) = (last(ids::SMART_HOST_TYPE), last(ids::SMART_HOST))
-        && draft.smart_host.is_some()
-        && !reader.refused("SmartHostType")
-    {
-        let remedy = "Set SmartHostType = 2 to send all remote mail through it, or 0 to keep it for later.";
-        reader.refuse_value(host, Bad::new("has no effect, because SmartHostType is not set", remedy));
-    }
-}
-
 impl Draft {
     /// A form that has no values.
     pub(crate) fn blank(data_dir: &Path) -> Self {
@@ -224,6 +239,7 @@ impl Draft {
             default_domain: None,
             smart_host: None,
             smart_host_always: None,
+            out_connections_limited: true,
         }
     }
 
@@ -236,6 +252,10 @@ impl Draft {
             .smart_host
             .filter(|_| self.smart_host_always == Some(true))
             .map(|(host, port)| (host, port.unwrap_or(remote_port)));
+        if !self.out_connections_limited {
+            settings.out_connections_max = u32::MAX;
+            settings.out_connections_per_domain_max = u32::MAX;
+        }
         settings
     }
 }

@@ -1,5 +1,6 @@
 //! TOML texts: what a configuration file pins, what a change applies, what an export says.
 
+use crate::compile::Place;
 use crate::error::ConfigError;
 use crate::path::KeyPath;
 use crate::read::{Reader, Scope};
@@ -8,6 +9,7 @@ use crate::tree::{Op, Tree};
 use crate::typed::is_secret;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 
 pub use crate::export::export;
 
@@ -33,13 +35,15 @@ impl Pin {
     }
 }
 
-/// What a configuration file pins. It names keys that settings are made of, no others: a pin without effect is a mistake.
+/// What a configuration file pins. It names keys that settings are made of, no others: a pin without effect is a mistake. Each
+/// value is judged by itself; `Settings::compile` judges what the pins make with what is stored.
 ///
 /// # Errors
 /// Everything that is wrong with the text, in its order, at most `ERRORS_MAX` entries.
 pub fn pins(text: &str, file: &str) -> Result<Vec<Pin>, Vec<ConfigError>> {
     let mut reader = Reader::new(text, file, Scope::Pins);
     let pins = reader.read().pins;
+    reader.judge(&pins, &Place { data_dir: PathBuf::new(), host_name: String::new() });
     reader.finish().map_or(Ok(pins), Err)
 }
 

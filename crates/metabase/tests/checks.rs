@@ -231,5 +231,9 @@ fn open_relays() {
         told,
         "RelayIpList lets all of 0.0.0.0/0 relay: an open relay is soon used by spammers and refused by everyone else."
     );
-    assert_eq!(open_relay(&relaying(&["0.0.0.0/0"]), &relaying(&["::/0"])), None, "it was one before");
+    // Who has opened it has not meant to open it further.
+    let wider = |before: &[&str], after: &[&str]| open_relay(&relaying(before), &relaying(after)).is_some();
+    assert!(wider(&["64.0.0.0/7"], &["0.0.0.0/0"]) && wider(&["0.0.0.0/0"], &["::/0"]));
+    assert!(wider(&["0.0.0.0/1"], &["0.0.0.0/1", "128.0.0.0/1"]));
+    assert!(!wider(&["0.0.0.0/0"], &["64.0.0.0/7"]) && !wider(&["64.0.0.0/7"], &["64.0.0.0/7"]));
 }

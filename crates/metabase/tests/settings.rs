@@ -192,7 +192,7 @@ fn refused(line: &str, expected: &str) {
 
 #[test]
 fn wrong_types_and_bounds() {
-    let number = "Give a number from 1 to 10000.";
+    let number = "Give a number from 1 to 64000.";
     refused("MaxRecipients = \"many\"", &format!("17: MaxRecipients: \"many\" is not a number. {number}"));
     refused("MaxRecipients = 0", &format!("17: MaxRecipients: 0 is not within bounds. {number}"));
     refused("MaxRecipients = -1", &format!("17: MaxRecipients: -1 is not a number of 32 bits. {number}"));
@@ -221,7 +221,7 @@ fn bad_values() {
     );
     refused(
         "RelayIpList = [\"0.0.0.0/0\"]",
-        "16: RelayIpList: lets everyone relay: an open relay is soon used by spammers and refused by everyone else. List the networks whose machines are yours.",
+        "16: RelayIpList: lets all of 0.0.0.0/0 relay: an open relay is soon used by spammers and refused by everyone else. List the networks whose machines are yours.",
     );
     refused(
         "ServerBindings = []",
@@ -257,6 +257,56 @@ fn bad_values() {
     );
 }
 
+/// The resolver uses 8: more would be taken and not asked.
+#[test]
+fn dns_servers_are_as_many_as_are_used() {
+    let servers = |count: u32| {
+        let list: Vec<_> = (1..=count).map(|n| format!("\"192.0.2.{n}\"")).collect();
+        format!("DnsServers = [{}]", list.join(", "))
+    };
+    assert_eq!(server(&servers(8)).dns.servers.len(), 8);
+    refused(&servers(9), "14: DnsServers: has 9 servers. Give at most 8.");
+}
+
+/// Nobody is asked whether a file means it, however it says it.
+#[test]
+fn no_file_opens_the_relay() {
+    let halves = "RelayIpList = [\"127.0.0.0/8\", \"0.0.0.0/1\", \"128.0.0.0/1\"]";
+    let end = "relay: an open relay is soon used by spammers and refused by everyone else. List the networks whose machines are yours.";
+    refused(halves, &format!("31: RelayIpList: lets all of 0.0.0.0/1 {end}"));
+    // No one of these is wide.
+    let eights: Vec<_> = (0..29).map(|n| format!("\"{}.0.0.0/8\"", 31 + n * 3)).collect();
+    let together = errors(&format!("[\"/LM/SmtpSvc\"]\nRelayIpList = [{}]\n", eights.join(", ")));
+    assert!(together[0].starts_with("2:15: RelayIpList: lets 13 % of the Internet relay"), "{together:?}");
+    let (wide, narrow) =
+        ("[\"/LM/SmtpSvc\"]\nRelayIpList = [\"::/0\"]\n", "[\"/LM/SmtpSvc/1\"]\nRelayIpList = []\n");
+    assert!(read(&format!("{wide}{narrow}")).unwrap().relay.is_empty(), "the server's own holds");
+    assert_eq!(errors(wide).len(), 1);
+}
+
+/// Values that fit, and may fit what is stored as well.
+#[test]
+fn pins_are_judged_one_by_one() {
+    let pins =
+        |line: &str| postroad_metabase::text::pins(&format!("[\"/LM/SmtpSvc/1\"]\n{line}\n"), "f.toml");
+    for line in ["SmartHostType = 2", "SmartHost = \"a.example\"", "MaxSessionSize = 1000"] {
+        assert_eq!(pins(line).unwrap().len(), 1, "{line}");
+    }
+    for line in ["SmartHostType = 1", "SmartHost = \"192.0.2.1\"", "RelayIpList = [\"0.0.0.0/2\"]"] {
+        assert_eq!(pins(line).unwrap_err().len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn limits_of_outbound_connections() {
+    let limits = |lines: &str| {
+        let settings = server(&format!("MaxOutConnections = 5\nMaxOutConnectionsPerDomain = 2\n{lines}"));
+        (settings.out_connections_max, settings.out_connections_per_domain_max)
+    };
+    assert_eq!(limits(""), (5, 2));
+    assert_eq!(limits("LimitRemoteConnections = false"), (u32::MAX, u32::MAX));
+}
+
 #[test]
 fn smart_host_checks() {
     refused(
@@ -269,7 +319,7 @@ fn smart_host_checks() {
     );
     refused(
         "SmartHost = \"a.example\"",
-        "13: SmartHost: has no effect, because SmartHostType is not set. Set SmartHostType = 2 to send all remote mail through it, or 0 to keep it for later.",
+        "13: SmartHost: has no effect, because SmartHostType is not 2. Set SmartHostType = 2 beside it to send all remote mail through it, or 0 to keep it for later.",
     );
     let both = errors("[\"/LM/SmtpSvc/1\"]\nSmartHostType = 2\nSmartHost = \"192.0.2.1\"\n");
     assert_eq!(both, ["3:13: SmartHost: \"192.0.2.1\" is an address without brackets. Write [192.0.2.1]."]);

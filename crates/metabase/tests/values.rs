@@ -70,6 +70,10 @@ fn marks_are_told() {
     for name in ["AccessSSLFlags", "SecureBindings", "IPSecurity", "AuthFlags", "SmtpSSLRequireTrustedCA"] {
         assert!(matches!(mark(name), Mark::Refused(why) if why.ends_with('.')), "{name}");
     }
+    // These are about relaying, of which RelayIpList alone decides.
+    for name in ["SmtpDisableRelay", "SmtpIpRestrictionFlag"] {
+        assert!(matches!(mark(name), Mark::Refused(why) if why.contains("RelayIpList")), "{name}");
+    }
     let mut tests: Vec<_> = postroad_metabase::catalogue()
         .filter_map(|property| match property.mark {
             Mark::InForce { effect_test, .. } => Some(effect_test),
@@ -128,10 +132,10 @@ fn numbers_are_read_in_every_form() {
     ] {
         assert_eq!(number("SmtpUseTcpDns", text), wanted, "{text:?}");
     }
-    assert_eq!(number("MaxRecipients", "10000"), Some(10_000));
+    assert_eq!(number("MaxRecipients", "64000"), Some(64_000));
     assert_eq!(
-        read("MaxRecipients", &["10001"]).unwrap_err(),
-        "10001 is not within bounds. Give a number from 1 to 10000."
+        read("MaxRecipients", &["64001"]).unwrap_err(),
+        "64001 is not within bounds. Give a number from 1 to 64000."
     );
     assert_eq!(number("MaxConnections", "-1"), Some(u32::MAX));
     assert_eq!(number("MaxConnections", "4294967296"), None);

@@ -2,7 +2,6 @@
 
 use postroad_control::{Failed, FailedKind};
 use postroad_dns::settings::{Settings as DnsSettings, Timeouts};
-use postroad_metabase::compile::Place;
 use postroad_metabase::error::ConfigError;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::text::{self, Pin};
@@ -18,7 +17,7 @@ const DNS_PORT: u16 = 53;
 ///
 /// # Errors
 /// `Usage`: file, line, what is wrong, what to do.
-pub(crate) fn pins(file: Option<&PathBuf>, place: &Place) -> Result<Vec<Pin>, Failed> {
+pub(crate) fn pins(file: Option<&PathBuf>) -> Result<Vec<Pin>, Failed> {
     let Some(path) = file else { return Ok(Vec::new()) };
     let refused = |what: String| Failed { kind: FailedKind::Usage, what };
     let shown = path.display();
@@ -35,8 +34,6 @@ pub(crate) fn pins(file: Option<&PathBuf>, place: &Place) -> Result<Vec<Pin>, Fa
     let lines = |errors: Vec<ConfigError>| {
         refused(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
-    // By itself first, so that what is wrong with a value is told by its line.
-    Settings::read(&text, &name, &place.data_dir, &place.host_name).map_err(lines)?;
     text::pins(&text, &name).map_err(lines)
 }
 

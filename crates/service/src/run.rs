@@ -6,7 +6,7 @@ use crate::data::{self, DataDir, DataError};
 use crate::hub::{Hub, Parts};
 use crate::listen::Listeners;
 use crate::live::Running;
-use crate::metabase::{self, Live, Registry, Used};
+use crate::metabase::{Live, Registry, Used};
 use crate::report::{LogForm, Report};
 use crate::resolver::{DnsNews, DnsShell};
 use crate::store::{self, StoreHandle, StoreReply};
@@ -92,8 +92,7 @@ pub fn run_until(
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     // The configuration is judged before anything is touched.
-    configuration::pins(options.config.as_ref(), &metabase::place(&options.data))
-        .map_err(ServeError::from)?;
+    configuration::pins(options.config.as_ref()).map_err(ServeError::from)?;
     let dir = DataDir::create(&options.data).map_err(|error| match error {
         DataError::InUse(_) => {
             ServeError::InUse(format!("{error}. End it, or name another folder with --data"))

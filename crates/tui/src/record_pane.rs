@@ -163,7 +163,7 @@ fn mark_sign(mark: Mark) -> char {
 pub(crate) fn mark_words(mark: Mark) -> &'static str {
     match mark {
         Mark::InForce => "In force.",
-        Mark::Kept => "Kept without effect: nothing reads it.",
+        Mark::Kept => "Kept without effect: no mail is taken or sent by it.",
         Mark::Refused => "Refused: the service does not do what it promises.",
         Mark::Unknown => "Unknown to the schema; kept as it is.",
     }

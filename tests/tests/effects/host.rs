@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) batch: usize,
     /// The most transactions that went on at once, each over a connection of its own.
     pub(crate) peak: usize,
+    /// Connections, also those that said nothing.
+    pub(crate) connections: usize,
     transactions: usize,
     connected: usize,
     holds: bool,
@@ -76,7 +78,11 @@ impl Shared {
     }
 
     fn serve(&self, client: TcpStream) {
-        self.lock().connected += 1;
+        {
+            let mut seen = self.lock();
+            seen.connections += 1;
+            seen.connected += 1;
+        }
         // A client that goes away has ended the conversation too.
         let _ = self.converse(&client);
         self.lock().connected -= 1;

@@ -92,6 +92,22 @@ pub(crate) fn max_out_connections_per_domain() {
     one_at_a_time("MaxOutConnectionsPerDomain", ["a@small.example", "b@small.example", "c@small.example"]);
 }
 
+pub(crate) fn limit_remote_connections() {
+    let (postroad, _dns, host) = with_host();
+    set(&postroad, "MaxOutConnections", &["1"]);
+    let at_once = |connections: usize| {
+        host.hold();
+        ["r@small.example", "r@sender.example"].iter().for_each(|to| send(&postroad, to));
+        wait::until(&format!("{connections} at once"), || host.seen().messages == connections);
+        host.release();
+        postroad.wait_drained(wait::PATIENCE);
+        assert_eq!((host.seen().messages, host.seen().peak), (2, connections));
+    };
+    at_once(1);
+    set(&postroad, "LimitRemoteConnections", &["false"]);
+    at_once(2);
+}
+
 pub(crate) fn always_use_ssl() {
     let world = world(&[]);
     send(&world.postroad, "r@small.example");

@@ -1,11 +1,12 @@
 //! Which host and port mail goes to.
 
+use crate::host::Host;
 use crate::service::{fresh, reach, send, set, world};
 use postroad_tests::nameserver::{Kind, NOMX, NameServer, SMALL};
-use postroad_tests::sink::Sink;
+use postroad_tests::postroad::Postroad;
 use postroad_tests::wait;
 use postroad_tests::world::{ADDRESSES, World};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 
 /// The host that mail for small.example comes to.
 fn host(world: &World) -> IpAddr {
@@ -32,27 +33,46 @@ pub(crate) fn smart_host_type() {
     assert_eq!(host(&world), IpAddr::from(NOMX));
 }
 
-/// By default mail waits for a cause that contains the words; once the property is set and it is tried again, it arrives.
-fn waits_until_set(but: &str, value: Option<&str>, words: &str) {
-    let (postroad, dns, sink) = (fresh(), NameServer::start(Kind::Unbound), Sink::start(&ADDRESSES, &[]));
-    reach(&postroad, &dns, sink.port());
-    let port = sink.port().to_string();
-    let unset = postroad.verb(&["meta", "unset", crate::service::KEY, but]);
+/// A message waits at the default of a property that `reach` has set.
+fn waits_without(name: &str, host: &Host) -> (Postroad, NameServer) {
+    let (postroad, dns) = (fresh(), NameServer::start(Kind::Unbound));
+    reach(&postroad, &dns, host.port());
+    let unset = postroad.verb(&["meta", "unset", crate::service::KEY, name]);
     assert_eq!(unset.status, 0, "{unset:?}");
     send(&postroad, "r@small.example");
+    (postroad, dns)
+}
+
+/// Once the property is set and it is tried again, it arrives.
+fn arrives(postroad: &Postroad, host: &Host, name: &str, value: &str) {
     postroad.wait_deferred("r@small.example");
-    let told = postroad.verb(&["explain", "small.example"]).stdout;
-    assert!(told.contains(words), "{told}");
-    set(&postroad, but, &[value.unwrap_or(&port)]);
+    assert_eq!(host.seen().connections, 0);
+    set(postroad, name, &[value]);
     assert_eq!(postroad.verb(&["queue", "retry", "--all"]).status, 0);
-    assert_eq!(sink.wait_for(1)[0].local, IpAddr::from(SMALL));
     postroad.wait_drained(wait::PATIENCE);
+    assert_eq!((host.seen().connections, host.seen().messages), (1, 1));
 }
 
 pub(crate) fn remote_smtp_port() {
-    waits_until_set("RemoteSmtpPort", None, "[127.0.0.11]:25:");
+    let host = Host::start();
+    // Who may listen there sees the connection; without that right, or where another does, the refusal tells of it.
+    let at_default = TcpListener::bind((SMALL, 25));
+    let (postroad, _dns) = waits_without("RemoteSmtpPort", &host);
+    if let Ok(listener) = at_default {
+        listener.accept().unwrap();
+        drop(listener);
+    } else {
+        postroad.wait_deferred("r@small.example");
+        let told = postroad.verb(&["explain", "small.example"]).stdout;
+        assert!(told.contains("[127.0.0.11]:25:"), "{told}");
+    }
+    arrives(&postroad, &host, "RemoteSmtpPort", &host.port().to_string());
 }
 
 pub(crate) fn next_hop_refused() {
-    waits_until_set("NextHopRefused", Some("192.0.2.0/24"), "NextHopRefused");
+    let host = Host::start();
+    let (postroad, _dns) = waits_without("NextHopRefused", &host);
+    let row = postroad.wait_deferred("r@small.example");
+    assert!(row["cause"].as_str().unwrap().contains("NextHopRefused"), "{row}");
+    arrives(&postroad, &host, "NextHopRefused", "192.0.2.0/24");
 }

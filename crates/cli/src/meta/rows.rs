@@ -92,7 +92,7 @@ fn mark_word(mark: Mark) -> &'static str {
 fn mark_sentence(mark: Mark) -> &'static str {
     match mark {
         Mark::InForce => "in force",
-        Mark::Kept => "none: it is kept, and nothing reads it",
+        Mark::Kept => "none: it is kept, and no mail is taken or sent by it",
         Mark::Refused => "none: it would promise what this service does not do",
         Mark::Unknown => "none: the property is not known, and is kept as it is",
     }

@@ -13,8 +13,6 @@ pub(super) static ROWS: &[Property] = &[
         "Protocol errors that a session may make before it is closed.",
     ),
     dword("MaxMailObjects", 36873, u32::MAX, "objects", "A limit on messages in memory, for finding faults."),
-    flag("LimitRemoteConnections", 36926, true, "Whether the limits on outbound connections hold.")
-        .absent_number(0),
     dword(
         "SmtpMaxRemoteQThreads",
         36964,

@@ -14,7 +14,7 @@ pub(super) static ROWS: &[Property] = &[
         DataType::String,
         "a class",
         Default::Unset("none"),
-        "The class of the key, as IIsSmtpServer; MetaBase.xml calls the key's element by it.",
+        "The class of the key, as IIsSmtpServer; MetaBase.xml calls the key's element by it, and `meta check` judges the key by it.",
     )
     .alone()
     .at(ANY),

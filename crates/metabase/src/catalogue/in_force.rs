@@ -68,7 +68,8 @@ pub(super) static ROWS: &[Property] = &[
         unit: NETWORKS,
         fresh: Default::List(&["127.0.0.0/8", "::1/128"]),
         absent: Some(Default::List(&[])),
-        doc: "Clients that may send mail to other domains through this server; all others may send to its own only.",
+        doc: "Clients that may send mail to other domains through this server; all others may send to its own only. \
+              The original had one for a remote domain too, at Domain; here it has no effect.",
         ..property(("RelayIpList", 36970), "relay_ip_list", DataType::Binary, relay_ip_list)
     },
     Property {
@@ -95,7 +96,7 @@ pub(super) static ROWS: &[Property] = &[
         unit: "recipients",
         fresh: Default::Number(100),
         doc: "Recipients of one message; a client is told to send to the others in a further transaction.",
-        ..number(("MaxRecipients", 36895), "max_recipients", (1, 10_000), |draft, _, value| {
+        ..number(("MaxRecipients", 36895), "max_recipients", RECIPIENTS, |draft, _, value| {
             draft.settings.recipients_max = dword(value)?;
             Ok(())
         })
@@ -251,6 +252,21 @@ pub(super) static ROWS: &[Property] = &[
         )
     },
     Property {
+        unit: "true or false",
+        fresh: Default::Number(1),
+        absent: Some(Default::Number(0)),
+        doc: "Whether MaxOutConnections and MaxOutConnectionsPerDomain hold; otherwise there is no limit, whatever they say.",
+        ..property(
+            ("LimitRemoteConnections", 36926),
+            "limit_remote_connections",
+            DataType::Bool,
+            |draft, _, value| {
+                draft.out_connections_limited = dword(value)? != 0;
+                Ok(())
+            },
+        )
+    },
+    Property {
         unit: "a folder",
         fresh: Default::Text("Badmail"),
         doc: "The folder for mail that can neither be delivered nor returned; inside the data folder unless absolute.",
@@ -353,13 +369,17 @@ pub(super) static ROWS: &[Property] = &[
 /// Every time that DnsTimeouts can name. UDP's is above the round trip to any server that answers at once.
 const DNS_TIMEOUTS: &str = "udp=400ms,connect=1500ms,reply=3s,lookup=10s";
 
+/// Recipients of a message: the most that the original's successors were set to, 64,000. With names of ordinary length these are
+/// some MiB of a session's memory while the message comes in.
+const RECIPIENTS: (u32, u32) = (1, 64_000);
+
 /// A minute to a year.
 const MINUTES: (u32, u32) = (1, 525_600);
 
 /// Bindings of one server: a listener each.
 const BINDINGS_MAX: usize = 64;
-/// DNS servers: beyond a few, asking the next one takes longer than a lookup may.
-const DNS_SERVERS_MAX: usize = 16;
+/// DNS servers: as many as the resolver uses. Beyond a few, asking the next one takes longer than a lookup may.
+const DNS_SERVERS_MAX: usize = 8;
 /// Octets of a folder's name: what Linux takes as a path (PATH_MAX).
 const PATH_MAX: usize = 4096;
 

@@ -59,9 +59,15 @@ pub(super) static ROWS: &[Property] = &[
          0xFFFFFFFF is usual.",
     )
     .at(ALL),
-    flag("SmtpDisableRelay", 36974, true, "The main switch of relaying, stored the other way round."),
+    flag("SmtpDisableRelay", 36974, true, "The main switch of relaying, stored the other way round.")
+        .granted(1)
+        .refused(
+        "The service has no such switch: RelayIpList alone says who may relay, an empty one that nobody may.",
+    ),
     dword("SmtpIpRestrictionFlag", 37031, 1, "flag", "Whether lists of relay clients grant or refuse.")
-        .absent_number(0),
+        .absent_number(0)
+        .granted(1)
+        .refused("The service's list grants, always: RelayIpList lists who may relay, and nobody else may."),
     // Modules and the directory.
     text("RoutingDll", 101_108, "", "a file", "The module that chose routes.").fresh(UNKNOWN),
     text("SmtpAdvQueueDll", 36987, "inetsrv\\aqueue.dll", "a file", "The module that kept the queue.")

@@ -104,6 +104,7 @@ pub(super) static ROWS: &[Property] = &[
             (0x10, "AuthMD5"),
             (0x40, "AuthPassport"),
         ])
+        .granted(1)
         .refused("The service lets no client log in, and asks none to. RelayIpList says who may relay."),
     text("Realm", 6001, "", "a text", "What is shown to clients that log in with a password.").file(),
     text(

@@ -138,7 +138,7 @@ impl Registry {
     pub(crate) fn open(dir: &Path, used: Used, now: Wall) -> Result<Self, Failed> {
         let place = place(dir);
         let given = match &used {
-            Used::ToServe(config) => Some(pinned(config.as_ref(), &place)?),
+            Used::ToServe(config) => Some(pinned(config.as_ref())?),
             Used::AtRest => None,
         };
         let unavailable = |error: &dyn std::fmt::Display| failed(FailedKind::Unavailable, error.to_string());
@@ -161,11 +161,12 @@ impl Registry {
         }
         let pinned = given.unwrap_or_else(|| base.pinned().clone());
         let effective = compile::overlay(base.tree(), &pinned.pins).map_err(|error| unavailable(&error))?;
-        let (settings, problems) = Settings::of_what_fits(&effective, &place, base.generation());
+        let (settings, mut problems) = Settings::of_what_fits(&effective, &place, base.generation());
+        problems.extend(settings.unused(&pinned.pins));
         if let Used::ToServe(config) = &used {
             let refused = (!problems.is_empty()).then(|| {
                 let remedy = "Mend it with `postroad meta set`, or look at what `postroad meta check --repair` would do";
-                failed(FailedKind::Usage, format!("{}\n{remedy}", told(&problems)))
+                failed(FailedKind::Usage, format!("{}\n{remedy}", told_of(&problems, &pinned)))
             });
             // A start without a file forgets what another one pinned even where it is refused: else the pins would keep
             // the values out that it needs.
@@ -235,11 +236,14 @@ impl Registry {
     pub(crate) fn reread(&mut self, live: &impl Live) -> Result<(), String> {
         let place = place(&self.dir);
         let Used::ToServe(config) = &self.used else { return Ok(()) };
-        let pinned = pinned(config.as_ref(), &place).map_err(|failed| failed.what)?;
+        let pinned = pinned(config.as_ref()).map_err(|failed| failed.what)?;
         let (stored, generation) = self.stored();
         let effective = compile::overlay(&stored, &pinned.pins).map_err(|error| error.to_string())?;
-        let settings =
-            Settings::compile(&effective, &place, generation).map_err(|problems| told(&problems))?;
+        let settings = Settings::compile(&effective, &place, generation)
+            .map_err(|problems| told_of(&problems, &pinned))?;
+        if let Some(problem) = settings.unused(&pinned.pins) {
+            return Err(told_of(&[problem], &pinned));
+        }
         let prepared = live.prepare(&settings)?;
         self.base().pin(pinned.clone()).map_err(|error| error.to_string())?;
         self.pinned = pinned;
@@ -341,8 +345,8 @@ fn change(author: &str, reason: &str, at: Wall) -> Change {
 }
 
 /// What a configuration file pins. Who reads its name at rest stands in another folder than who started the service.
-fn pinned(config: Option<&PathBuf>, place: &Place) -> Result<Pinned, Failed> {
-    let pins = configuration::pins(config, place)?;
+fn pinned(config: Option<&PathBuf>) -> Result<Pinned, Failed> {
+    let pins = configuration::pins(config)?;
     let whole = config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     Ok(Pinned { file: whole.map(|path| path.display().to_string()).unwrap_or_default(), pins })
 }
@@ -354,8 +358,15 @@ pub(crate) fn place(dir: &Path) -> Place {
 
 /// Problems, a line each.
 fn told(problems: &[Problem]) -> String {
+    told_of(problems, &Pinned::default())
+}
+
+/// The same; what is pinned is told by its line.
+fn told_of(problems: &[Problem], pinned: &Pinned) -> String {
     let line = |problem: &Problem| {
-        format!("{} {}: {}. {}", problem.path, problem.name, problem.what, problem.remedy)
+        let pin = problem.pin(&pinned.pins);
+        let place = pin.map_or_else(String::new, |pin| format!("{}:{}: ", pinned.file, pin.line));
+        format!("{place}{} {}: {}. {}", problem.path, problem.name, problem.what, problem.remedy)
     };
     let mut lines: Vec<String> = problems.iter().take(PROBLEMS_SHOWN).map(line).collect();
     if problems.len() > PROBLEMS_SHOWN {

@@ -1,6 +1,6 @@
 //! A change: thought through, then made or refused.
 
-use super::{Live, Registry, Used, aside, failed, place, rows, steps, store_failed, told};
+use super::{Live, Registry, Used, aside, failed, place, rows, steps, store_failed, told, told_of};
 use postroad_control::meta::{ChangeReport, How, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
@@ -8,7 +8,7 @@ use postroad_metabase::compile::{self, Problem};
 use postroad_metabase::ids::SERVER_BINDINGS;
 use postroad_metabase::key::Key;
 use postroad_metabase::path::KeyPath;
-use postroad_metabase::record::{INHERIT, VOLATILE};
+use postroad_metabase::record::{INHERIT, IS_INHERITED, VOLATILE};
 use postroad_metabase::schema::Mark;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::store::{Act, Change};
@@ -103,12 +103,18 @@ impl Registry {
         if purpose == Purpose::Edit {
             refuse_promises(&deltas)?;
         }
+        if matches!(purpose, Purpose::Edit | Purpose::Declare) {
+            refuse_misfits(&deltas)?;
+        }
         notes.extend(self.volatile(&deltas, purpose)?);
         let effective = compile::overlay(&after, &self.pinned.pins).map_err(|error| self.op_failed(error))?;
         let settings = self.settings();
         let seen = self.effective.diff(&effective);
         let (compiled, problems) = self.compiled(&effective, &seen, generation + 1)?;
         if purpose != Purpose::Undo {
+            if let Some(problem) = compiled.unused(&self.pinned.pins) {
+                return Err(failed(FailedKind::Refused, told_of(&[problem], &self.pinned)));
+            }
             self.refuse_to_bar_the_undo(&after)?;
         }
         notes.extend(steps::notes(&deltas));
@@ -422,12 +428,33 @@ fn touches(op: &Op, path: &KeyPath, id: u32) -> bool {
     }
 }
 
-/// A property that would promise what the service does not do is not set; blank, it promises nothing.
+/// What is set is as the schema has it, whoever reads it: a value that was imported otherwise may stay.
+fn refuse_misfits(deltas: &[Delta]) -> Result<(), Failed> {
+    for delta in deltas {
+        let Delta::Record { path, id, before, after: Some(after) } = delta else { continue };
+        let is_set = before.as_ref().is_none_or(|before| before.data != after.data);
+        let misfit = if after.has(IS_INHERITED) {
+            Some(String::from(
+                "has the attribute ISINHERITED, 0x20, which is shown and never stored. Leave it out",
+            ))
+        } else {
+            catalogue::by_id(*id).filter(|_| is_set).and_then(|property| checks::misfit(property, after))
+        };
+        if let Some(what) = misfit {
+            let what = format!("{path} {}: {what}", catalogue::name_of(*id));
+            return Err(failed(FailedKind::Refused, what));
+        }
+    }
+    Ok(())
+}
+
+/// A property that would promise what the service does not do is not set, but to what the service does or to nothing.
 fn refuse_promises(deltas: &[Delta]) -> Result<(), Failed> {
     for delta in deltas {
         let Delta::Record { path, id, after: Some(after), .. } = delta else { continue };
-        if let Some(Mark::Refused(why)) = catalogue::by_id(*id).map(|property| &property.mark)
-            && !steps::is_blank(&after.data)
+        if let Some(property) = catalogue::by_id(*id)
+            && let Mark::Refused(why) = property.mark
+            && !property.asks_nothing(&after.data)
         {
             let what = format!("{path} {} is not taken: {why}", catalogue::name_of(*id));
             return Err(failed(FailedKind::Refused, what));

@@ -145,17 +145,6 @@ fn guessed(value: &[String]) -> StoredType {
     }
 }
 
-/// A value that asks for nothing.
-pub(super) fn is_blank(data: &postroad_metabase::record::Data) -> bool {
-    use postroad_metabase::record::Data;
-    match data {
-        Data::Dword(number) => *number == 0,
-        Data::String(text) | Data::ExpandSz(text) => text.is_empty(),
-        Data::Binary(octets) => octets.is_empty(),
-        Data::MultiSz(list) => list.is_empty(),
-    }
-}
-
 /// What should be known of a change: properties that nothing reads, or that have no effect at their key.
 pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
     let mut kept = BTreeSet::new();
@@ -183,8 +172,11 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
     if !names.is_empty() {
         let more = kept.len().saturating_sub(NOTES_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let verb = if kept.len() == 1 { "is" } else { "are" };
-        notes.push(format!("{}{more} {verb} kept without effect: nothing here reads it.", names.join(", ")));
+        let (verb, it) = if kept.len() == 1 { ("is", "it") } else { ("are", "them") };
+        notes.push(format!(
+            "{}{more} {verb} kept without effect: no mail is taken or sent by {it}.",
+            names.join(", ")
+        ));
     }
     notes.extend(misplaced);
     if more > 0 {

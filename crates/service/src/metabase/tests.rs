@@ -407,3 +407,79 @@ fn it_undoes_itself_while_a_face_keeps_the_store_open() {
     drop(kept);
     assert_eq!(folder.shown("smtpsvc/1", "HopCount"), before);
 }
+
+/// What nothing reads is as the schema has it all the same: an export of it has to be taken elsewhere.
+#[test]
+fn a_value_is_set_as_the_schema_has_it() {
+    let folder = Folder::new();
+    let with = |property: &str, value: &str, data_type: Option<&str>, attributes: Option<u32>| {
+        let step = MetaStep::Set {
+            path: "smtpsvc/1".into(),
+            property: property.into(),
+            value: vec![value.into()],
+            data_type: data_type.map(str::to_owned),
+            user_type: None,
+            attributes,
+        };
+        folder.change(vec![step], How::default())
+    };
+    refused(
+        with("RemoteTimeout", "long", Some("STRING"), None),
+        FailedKind::Refused,
+        "is a DWORD, not a STRING",
+    );
+    refused(with("RemoteTimeout", "60", None, Some(0x21)), FailedKind::Refused, "ISINHERITED");
+    with("RemoteTimeout", "60", Some("DWORD"), Some(0x1)).unwrap();
+    // What the schema does not know is of any type.
+    with("77777", "long", Some("STRING"), None).unwrap();
+    let apply = |line: &str| {
+        let text = Some(format!("[\"/LM/SmtpSvc/1\"]\n{line}\n"));
+        let text = Given { name: "a.toml".into(), text };
+        folder.ask(&MetaRequest::Apply { text, prune: false, how: How::default() }).map(reported)
+    };
+    let text = "RemoteTimeout = { type = \"STRING\", value = \"long\" }";
+    refused(apply(text), FailedKind::Refused, "is a DWORD, not a STRING");
+    let number = "RemoteSmtpSecurePort = { type = \"DWORD\", value = 70000 }";
+    refused(apply(number), FailedKind::Refused, "70000 is not within bounds");
+    refused(
+        apply("ShouldDeliver = { type = \"DWORD\", value = 7 }"),
+        FailedKind::Refused,
+        "neither true nor false",
+    );
+}
+
+/// Of what is refused, that is taken which asks for what the service does.
+#[test]
+fn what_is_refused_may_say_what_is_done() {
+    let folder = Folder::new();
+    let value = |property: &str, value: &str| folder.set("smtpsvc/1", property, value);
+    for (property, taken, refused_value) in [
+        ("AuthFlags", "1", "0"),
+        ("AuthFlags", "AuthAnonymous", "7"),
+        ("SmtpDisableRelay", "true", "false"),
+        ("SmtpIpRestrictionFlag", "1", "0"),
+        ("AccessSSLFlags", "0", "8"),
+    ] {
+        value(property, taken).unwrap();
+        refused(value(property, refused_value), FailedKind::Refused, "is not taken");
+    }
+}
+
+/// A file is judged with what is stored, by its lines.
+#[test]
+fn a_configuration_file_fits_what_is_stored() {
+    let file = |line: &str| format!("[\"/LM/SmtpSvc/1\"]\n{line}\n");
+    let folder = Folder::new();
+    // By itself, the one lacks the other.
+    refused(folder.serve(Some(&file("SmartHostType = 2"))), FailedKind::Usage, "c.toml:2: ");
+    refused(folder.serve(Some(&file("SmartHost = \"a.example\""))), FailedKind::Usage, "c.toml:2: ");
+    refused(folder.serve(Some(&file("MaxSessionSize = 20000000"))), FailedKind::Usage, "c.toml:2: ");
+    folder.set("smtpsvc/1", "SmartHost", "relay.example").unwrap();
+    folder.set("smtpsvc/1", "MaxMessageSize", "1000").unwrap();
+    folder.serve(Some(&file("SmartHostType = 2\nMaxSessionSize = 20000000"))).unwrap();
+    folder.serve(None).unwrap();
+    folder.set("smtpsvc/1", "SmartHostType", "2").unwrap();
+    folder.serve(Some(&file("SmartHost = \"a.example\""))).unwrap();
+    // What a start would refuse is refused before it.
+    refused(folder.set("smtpsvc/1", "SmartHostType", "0"), FailedKind::Refused, "c.toml:2: ");
+}
