@@ -5,6 +5,7 @@ use crate::deeds::{self, Deed, Kind, open};
 use crate::{Numbers, changed, done};
 use postroad_metabase::tree::Tree;
 use postroad_tests::postroad::{Config, Postroad, program};
+use postroad_tests::wait;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -15,12 +16,18 @@ use std::time::Duration;
 /// Deeds begun by a service that is killed, and by verbs that are; a thousand together.
 const RUNNING: usize = 750;
 const AT_REST: usize = 250;
-/// A restore is over by then.
+/// A service that greets answers by then.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// A restore is mostly over by then, in microseconds.
 const RESTORE_WITHIN: u64 = 40_000;
 
+/// The service's ear; none where it was killed.
+fn ear(data: &Path) -> Option<UnixStream> {
+    UnixStream::connect(data.join("control.sock")).ok()
+}
+
 /// Asks the service one thing: whether it was done; none: it was killed before it answered.
-fn ask(data: &Path, kind: &Kind) -> Option<Result<(), String>> {
-    let mut stream = UnixStream::connect(data.join("control.sock")).ok()?;
+fn ask(mut stream: UnixStream, kind: &Kind) -> Option<Result<(), String>> {
     stream.write_all(format!("{}\n", deeds::question(kind)).as_bytes()).ok()?;
     let lines: Vec<String> = BufReader::new(stream).lines().collect::<Result<_, _>>().ok()?;
     let (last, items) = lines.split_last()?;
@@ -108,17 +115,17 @@ impl Loop {
         self.holds = tree;
     }
 
-    fn begun(&self) -> usize {
-        self.begun.values().map(|(begun, _)| begun).sum()
+    /// Until so many were begun, and some of each kind cut short.
+    fn goes_on(&self, wanted: usize) -> bool {
+        let begun: usize = self.begun.values().map(|(begun, _)| begun).sum();
+        let is_cut = |kind| self.begun.get(kind).is_some_and(|(_, cut)| *cut > 0);
+        assert!(begun < 10 * wanted, "kills cut nothing short: {:?}", self.begun);
+        begun < wanted || !["change", "import", "restore"].into_iter().all(is_cut)
     }
 
     /// Every backup that has its name is whole, and those from before hold what they held.
     fn end(&mut self, postroad: &Postroad) {
         println!("(begun, cut short): {:?}", self.begun);
-        for kind in ["change", "import", "restore"] {
-            let (begun, cut) = self.begun[kind];
-            assert!(begun > 20 && cut > 0, "no {kind} was cut short");
-        }
         let backups = postroad.json(&["meta", "backups"]);
         assert!(backups.len() > self.saved.len());
         for row in backups {
@@ -136,26 +143,28 @@ impl Loop {
 fn the_service_is_killed() {
     let mut postroad = Postroad::prepare_stored(&Config::default());
     let mut kills = Loop::new(&postroad, 0x2545_F491_4F6C_DD1D);
-    while kills.begun() < RUNNING {
+    while kills.goes_on(RUNNING) {
         postroad.restart();
         let (pid, data) = (postroad.process().id(), postroad.data());
-        let moment = Duration::from_micros(kills.numbers.below(400_000));
+        wait::until("the control socket", || ear(&data).is_some());
+        let moment = Duration::from_micros(kills.numbers.below(150_000));
         let killer = std::thread::spawn(move || {
             std::thread::sleep(moment);
             kill(pid);
         });
-        let in_flight = loop {
+        let mut in_flight = None;
+        while let (None, Some(stream)) = (&in_flight, ear(&data)) {
             let deed = kills.next(6);
             kills.begin(&deed.kind);
-            match ask(&data, &deed.kind) {
+            match ask(stream, &deed.kind) {
                 Some(Ok(())) => kills.holds = deed.after,
                 Some(Err(failed)) => panic!("a healthy service does it: {failed} {deed:?}"),
-                None => break deed,
+                None => in_flight = Some(deed),
             }
-        };
+        }
         killer.join().unwrap();
         postroad.kill();
-        kills.reopen(&postroad, Some(&in_flight));
+        kills.reopen(&postroad, in_flight.as_ref());
     }
     kills.end(&postroad);
 }
@@ -164,7 +173,7 @@ fn the_service_is_killed() {
 fn a_verb_on_a_store_at_rest_is_killed() {
     let postroad = Postroad::prepare_stored(&Config::default());
     let mut kills = Loop::new(&postroad, 0x1234_5678_9ABC_DEF1);
-    while kills.begun() < AT_REST {
+    while kills.goes_on(AT_REST) {
         let deed = kills.next(1);
         kills.begin(&deed.kind);
         let mut child = Command::new(program())
@@ -214,8 +223,10 @@ fn a_restore_is_killed_before_it_is_known_to_be_well() {
         let (name, after) = if is_well { ("well", &well) } else { ("unwell", &unwell) };
         postroad.restart();
         let (pid, data) = (postroad.process().id(), postroad.data());
-        let moment = Duration::from_micros(numbers.below(RESTORE_WITHIN));
-        let asker = std::thread::spawn(move || ask(&data, &Kind::Restore(name.into())));
+        // A machine that is busy takes longer.
+        let moment = Duration::from_micros(numbers.below(RESTORE_WITHIN * (1 + rounds / 20)));
+        let stream = wait::within(AT_ONCE, "the control socket", || ear(&data));
+        let asker = std::thread::spawn(move || ask(stream, &Kind::Restore(name.into())));
         std::thread::sleep(moment);
         kill(pid);
         let answer = asker.join().unwrap();
