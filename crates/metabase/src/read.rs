@@ -191,14 +191,6 @@ impl<'t> Reader<'t> {
                 self.refuse(name.span().start, misplaced(property, key));
                 continue;
             }
-            // A change is judged by what it changes: what was imported may stay.
-            if let (Scope::Pins, Some(Property { mark: Mark::Refused(why), name: known, .. })) =
-                (self.scope, property)
-            {
-                let what = format!("{known}: is not taken");
-                self.refuse(name.span().start, Bad::new(what, *why));
-                continue;
-            }
             let items = match value.get_ref() {
                 DeValue::Array(array) => array.iter().map(Spanned::span).collect(),
                 _ => Vec::new(),
@@ -206,6 +198,15 @@ impl<'t> Reader<'t> {
             let place = value.span();
             match typed::record(id, property, value.get_ref()) {
                 Ok(record) => {
+                    // A change is judged by what it changes: what was imported may stay.
+                    if let (Scope::Pins, Some(known)) = (self.scope, property)
+                        && let Mark::Refused(why) = known.mark
+                        && !known.asks_nothing(&record.data)
+                    {
+                        let what = format!("{}: is not taken", known.name);
+                        self.refuse(name.span().start, Bad::new(what, why));
+                        continue;
+                    }
                     let line = self.line(place.start);
                     given.pins.push(Pin { path: path.clone(), record, line, place, items });
                 }

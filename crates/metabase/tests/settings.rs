@@ -381,7 +381,8 @@ fn what_is_refused_is_not_passed_over_in_silence() {
         errors[0].starts_with("2:1: SecureBindings: is not taken. The service listens for TLS nowhere"),
         "{errors:?}"
     );
-    assert_eq!(server("LogFileDirectory = \"x\""), fresh());
+    // Nor is what is taken: it asks for what is done.
+    assert_eq!(server("LogFileDirectory = \"x\"\nAuthFlags = 1\nAccessSSLFlags = 0"), fresh());
 }
 
 #[test]

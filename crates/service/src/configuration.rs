@@ -104,6 +104,17 @@ mod tests {
         assert_eq!(servers_of(text), expected);
     }
 
+    /// A list that the catalogue takes is asked as it stands.
+    #[test]
+    fn all_servers_that_are_taken_are_used() {
+        let taken = |count: usize| {
+            let list: Vec<_> = (1..=count).map(|n| format!("\"192.0.2.{n}\"")).collect();
+            text::pins(&format!("[\"/LM/SmtpSvc\"]\nDnsServers = [{}]\n", list.join(",")), "f.toml").is_ok()
+        };
+        let used = postroad_dns::settings::SERVERS_MAX;
+        assert!(taken(used) && !taken(used + 1));
+    }
+
     #[test]
     fn a_wildcard_is_every_interface() {
         let own = own_addresses(&["0.0.0.0:2525".parse().unwrap()]);

@@ -370,7 +370,7 @@ pub(super) static ROWS: &[Property] = &[
 const DNS_TIMEOUTS: &str = "udp=400ms,connect=1500ms,reply=3s,lookup=10s";
 
 /// Recipients of a message: the most that the original's successors were set to, 64,000. With names of ordinary length these are
-/// some MiB of a session's memory while the message comes in.
+/// some tens of MiB of a session's memory while the message comes in.
 const RECIPIENTS: (u32, u32) = (1, 64_000);
 
 /// A minute to a year.
