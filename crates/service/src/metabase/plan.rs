@@ -112,7 +112,9 @@ impl Registry {
         let seen = self.effective.diff(&effective);
         let (compiled, problems) = self.compiled(&effective, &seen, generation + 1)?;
         if purpose != Purpose::Undo {
-            if let Some(problem) = compiled.unused(&self.pinned.pins) {
+            let unused =
+                compiled.unused(&self.pinned.pins).filter(|_| settings.unused(&self.pinned.pins).is_none());
+            if let Some(problem) = unused {
                 return Err(failed(FailedKind::Refused, told_of(&[problem], &self.pinned)));
             }
             self.refuse_to_bar_the_undo(&after)?;
