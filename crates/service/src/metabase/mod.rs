@@ -289,10 +289,13 @@ impl Registry {
 
     /// Undoes the change that waits, and it alone.
     async fn take_back(&mut self, how: &How, now: Wall, live: &impl Live) -> Result<ChangeReport, Failed> {
-        let undone = self.base().undone().ok_or_else(nothing_waits)?;
+        let (pending, undone) = (self.base().pending(), self.base().undone().ok_or_else(nothing_waits)?);
         let ops = self.stored().0.steps_to(&undone);
         // What was there before is what was meant before.
-        let how = How { mean_it: true, ..how.clone() };
+        let mut how = How { mean_it: true, ..how.clone() };
+        if let Some(pending) = pending.filter(|_| how.reason.is_empty()) {
+            how.reason = format!("undoes generation {}", pending.generation);
+        }
         self.change(&ops, &how, Purpose::Undo, now, live).await
     }
 
