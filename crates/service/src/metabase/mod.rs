@@ -289,7 +289,8 @@ impl Registry {
 
     /// Undoes the change that waits, and it alone.
     async fn take_back(&mut self, how: &How, now: Wall, live: &impl Live) -> Result<ChangeReport, Failed> {
-        let (pending, undone) = (self.base().pending(), self.base().undone().ok_or_else(nothing_waits)?);
+        let pending = self.base().pending();
+        let undone = self.base().undone().ok_or_else(nothing_waits)?;
         let ops = self.stored().0.steps_to(&undone);
         // What was there before is what was meant before.
         let mut how = How { mean_it: true, ..how.clone() };
