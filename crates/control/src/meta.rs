@@ -97,7 +97,10 @@ pub enum MetaRequest {
         how: How,
     },
     /// Keeps the change that waits to be confirmed: one `MetaItem::Confirmed`.
-    Confirm,
+    Confirm {
+        /// Who keeps it.
+        author: String,
+    },
     /// Undoes the change that waits to be confirmed, and it alone, before its time: one `MetaItem::Change`.
     Undo {
         /// How.
@@ -159,7 +162,7 @@ impl MetaRequest {
             | Self::Undo { how }
             | Self::Restore { how, .. } => !how.dry_run,
             Self::Import { apply, how, .. } => *apply && !how.dry_run,
-            Self::Backup { .. } | Self::Confirm | Self::DeleteBackup { .. } => true,
+            Self::Backup { .. } | Self::Confirm { .. } | Self::DeleteBackup { .. } => true,
             Self::Tree { .. }
             | Self::Enum { .. }
             | Self::Get { .. }
@@ -571,6 +574,10 @@ pub struct HistoryRow {
     pub differences_count: u64,
     /// When it undoes itself unless it is confirmed.
     pub confirm_until: Option<Wall>,
+    /// When it was confirmed.
+    pub confirmed_at: Option<Wall>,
+    /// Who confirmed it.
+    pub confirmed_by: Option<String>,
 }
 
 /// A backup.

@@ -313,7 +313,8 @@ impl Service {
         let file = self.options.config.as_ref().map(|path| path.display().to_string());
         let file = file.unwrap_or_else(|| String::from("(no file)"));
         let before = self.hub.settings();
-        let read = self.registry.lock().await.reread(self.running.as_ref());
+        let now = self.hub.clock.now().wall;
+        let read = self.registry.lock().await.reread(now, self.running.as_ref()).await;
         match read {
             Ok(()) => {
                 let changes = changes(&before, &self.hub.settings());

@@ -154,6 +154,9 @@ pub(crate) fn history(row: &HistoryRow) -> Vec<String> {
     if let Some(until) = row.confirm_until {
         lines.push(format!("It undoes itself at {} unless it is confirmed.", minute(until)));
     }
+    if let (Some(at), Some(by)) = (row.confirmed_at, &row.confirmed_by) {
+        lines.push(format!("Confirmed at {} by {by}.", minute(at)));
+    }
     lines.extend(row.differences.iter().map(difference));
     let more = row.differences_count.saturating_sub(row.differences.len() as u64);
     if more > 0 {

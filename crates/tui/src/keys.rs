@@ -61,7 +61,8 @@ impl State {
             }
             KeyCode::Char('r') | KeyCode::F(5) => self.refresh(),
             KeyCode::Char('K') if self.unconfirmed.is_some() && self.may_change() => {
-                self.ask(Purpose::Confirmed, MetaRequest::Confirm);
+                let author = crate::review::author(&self.options);
+                self.ask(Purpose::Confirmed, MetaRequest::Confirm { author });
             }
             KeyCode::Char('Z') if self.may_change() => {
                 let Some((generation, _)) = self.unconfirmed else { return };

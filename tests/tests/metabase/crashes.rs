@@ -110,7 +110,7 @@ impl Loop {
             // A restore that nobody knows to be well undoes itself, unless somebody says that it is.
             assert!(matches!(deed.kind, Kind::Restore(_)));
             assert_eq!(metabase.undone().unwrap().diff(&self.holds), []);
-            metabase.confirm().unwrap();
+            metabase.drop_wait().unwrap();
         }
         self.holds = tree;
     }

@@ -7,6 +7,7 @@ mod changes;
 mod crashes;
 mod deeds;
 mod forms;
+mod full_disk;
 mod refusals;
 mod rerouting;
 mod restores;

@@ -98,7 +98,7 @@ impl Asker<'_, '_> {
     }
 
     pub(super) fn confirm(&mut self) -> Result<u8, Trouble> {
-        let confirmed = self.one(MetaRequest::Confirm, |item| match item {
+        let confirmed = self.one(MetaRequest::Confirm { author: forms::author() }, |item| match item {
             MetaItem::Confirmed(generation) => Some(generation),
             _ => None,
         })?;

@@ -180,11 +180,16 @@ fn asked(prompt: &str) -> Result<Secret, Trouble> {
     }
 }
 
+/// Who asks, and by what.
+pub(super) fn author() -> String {
+    format!("{} (cli)", person::user())
+}
+
 impl Changing {
     /// As `control` takes it, by the user of this process.
     pub fn how(self) -> How {
         How {
-            author: format!("{} (cli)", person::user()),
+            author: author(),
             reason: self.reason.unwrap_or_default(),
             dry_run: self.dry_run,
             mean_it: self.i_mean_it,

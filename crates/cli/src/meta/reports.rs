@@ -84,6 +84,9 @@ pub fn history(row: &HistoryRow) -> Vec<Line> {
         let what = format!("undoes itself at {} unless it is confirmed", to_second(until));
         lines.push(indented(Line::bad(what)));
     }
+    if let (Some(at), Some(by)) = (row.confirmed_at, &row.confirmed_by) {
+        lines.push(indented(Line::plain(format!("confirmed at {} by {by}", to_second(at)))));
+    }
     lines
 }
 
@@ -266,6 +269,8 @@ pub(super) mod tests {
             ],
             differences_count: 5,
             confirm_until: Some(NOW),
+            confirmed_at: None,
+            confirmed_by: None,
         };
         let expected = [
             "    12  2026-11-25 07:00:28Z  amy (cli)  KB 330070",
@@ -275,6 +280,19 @@ pub(super) mod tests {
             "        undoes itself at 2026-11-25 07:00:28Z unless it is confirmed",
         ];
         assert_eq!(texts(&history(&row)), expected);
+        let kept = HistoryRow {
+            differences_count: 0,
+            differences: Vec::new(),
+            confirm_until: None,
+            confirmed_at: Some(NOW),
+            confirmed_by: Some("bob (cli)".into()),
+            ..row
+        };
+        let expected = [
+            "    12  2026-11-25 07:00:28Z  amy (cli)  KB 330070",
+            "        confirmed at 2026-11-25 07:00:28Z by bob (cli)",
+        ];
+        assert_eq!(texts(&history(&kept)), expected);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn answer(request: &MetaRequest) -> Result<Vec<MetaItem>, Trouble> {
             let record = a_record(36_906, "SmartHost", "STRING", &["a.example"]);
             vec![MetaItem::Key(key), MetaItem::Record(Box::new(record))]
         }
-        MetaRequest::Confirm => vec![MetaItem::Confirmed(12)],
+        MetaRequest::Confirm { .. } => vec![MetaItem::Confirmed(12)],
         MetaRequest::DeleteBackup { .. } => vec![MetaItem::Backup(Box::new(a_backup("")))],
         MetaRequest::Backup { .. } => vec![MetaItem::Backup(Box::new(a_backup("it differs.")))],
         _ => Vec::new(),

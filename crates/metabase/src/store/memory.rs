@@ -6,6 +6,7 @@
 use super::{Commit, Loaded, PAGE_DELTAS_MAX, Past, Pinned, Store, StoreError};
 use crate::path::KeyPath;
 use crate::tree::{Delta, steps};
+use postroad_mail::time::Wall;
 use std::collections::BTreeMap;
 
 /// The store in memory.
@@ -66,17 +67,19 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StoreError> {
         self.write(|store| {
-            let Commit { generation, change, deltas, pending, forget } = *commit;
+            let Commit { generation, change, deltas, pending, forget, pinned } = *commit;
             let tree = store.kept.tree.apply(&steps(deltas.to_vec()));
             let tree = tree.map_err(|error| StoreError::Failed(error.to_string()))?;
             let oldest = store.kept.oldest.max(forget + 1);
-            store.kept = Loaded { tree, generation, oldest, pending, pinned: store.kept.pinned.clone() };
+            let pinned = pinned.unwrap_or(&store.kept.pinned).clone();
+            store.kept = Loaded { tree, generation, oldest, pending, pinned };
             let past = Past {
                 generation,
                 at: change.at,
                 author: change.author.clone(),
                 reason: change.reason.clone(),
                 confirm_until: change.confirm_until,
+                confirmed: None,
                 deltas: deltas.to_vec(),
                 deltas_count: deltas.len() as u64,
             };
@@ -86,9 +89,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn confirm(&mut self) -> Result<(), StoreError> {
+    fn confirm(&mut self, confirmed: Option<(Wall, &str)>) -> Result<(), StoreError> {
         self.write(|store| {
-            store.kept.pending = None;
+            let waited = store.kept.pending.take();
+            if let Some(past) = waited.and_then(|waited| store.changes.get_mut(&waited.generation)) {
+                past.confirmed = confirmed.map(|(at, by)| (at, by.to_owned()));
+            }
             Ok(())
         })
     }
@@ -98,6 +104,11 @@ impl Store for MemoryStore {
             store.kept.pinned = pinned.clone();
             Ok(())
         })
+    }
+
+    fn reopen(&mut self) -> Result<Loaded, StoreError> {
+        (self.crash, self.crashed) = (None, false);
+        self.load()
     }
 
     fn past(&mut self, generation: u64) -> Result<Option<Past>, StoreError> {

@@ -27,7 +27,7 @@ INSERT INTO key VALUES('', '/');
 CREATE TABLE record(path TEXT, id INTEGER, value BLOB NOT NULL, PRIMARY KEY(path, id)) WITHOUT ROWID;
 CREATE TABLE change(
     generation INTEGER PRIMARY KEY, at INTEGER NOT NULL, author TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER,
-    deltas INTEGER NOT NULL);
+    confirmed_at INTEGER, confirmed_by TEXT, deltas INTEGER NOT NULL);
 CREATE TABLE delta(
     generation INTEGER, place INTEGER, path TEXT NOT NULL, shown TEXT NOT NULL, kind INTEGER NOT NULL, id INTEGER,
     before BLOB, after BLOB, PRIMARY KEY(generation, place)) WITHOUT ROWID;
@@ -56,10 +56,16 @@ pub(super) fn open(file: &Path, seal: Seal) -> Result<SqliteStore> {
     }
     let lock = File::options().read(true).write(true).open(file).map_err(at(file))?;
     hold(&lock, file)?;
+    let db = recover(file, &seal)?;
+    Ok(SqliteStore { db, file: file.to_owned(), seal, failed: None, _lock: lock })
+}
+
+/// Opens a file that is held.
+pub(super) fn recover(file: &Path, seal: &Seal) -> Result<Connection> {
     write_log_again(&beside(file, "-wal"))?;
     let db = connect(file)?;
-    prove(&db, &seal, file)?;
-    Ok(SqliteStore { db, seal, failed: None, _lock: lock })
+    prove(&db, seal, file)?;
+    Ok(db)
 }
 
 /// Makes the file under another name, then gives it its own: a file of that name is whole, and an empty one is damage.

@@ -20,11 +20,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Row, params};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The store in a file.
 pub struct SqliteStore {
     pub(super) db: Connection,
+    pub(super) file: PathBuf,
     pub(super) seal: Seal,
     /// Why nothing more is written: after a failure nobody knows what is on disk until the store is opened again.
     pub(super) failed: Option<StoreError>,
@@ -65,6 +66,11 @@ impl SqliteStore {
         })
     }
 
+    /// What could not be opened again has no history to read.
+    fn readable(&self) -> std::result::Result<(), StoreError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         let (logged, moved) = self.db.wal_checkpoint_v2(Some(c"main"), CheckpointMode::NOOP)?;
         if logged - moved >= LOG_PAGES_DUE {
@@ -75,7 +81,7 @@ impl SqliteStore {
 
     fn write(&mut self, commit: &Commit<'_>) -> Result<()> {
         let transaction = self.db.transaction()?;
-        let Commit { generation, change, deltas, pending, forget } = *commit;
+        let Commit { generation, change, deltas, pending, forget, pinned } = *commit;
         let generation = number_to_row(generation);
         transaction
             .prepare_cached(
@@ -101,6 +107,9 @@ impl SqliteStore {
             transaction
                 .prepare_cached(&format!("DELETE FROM {table} WHERE generation <= ?"))?
                 .execute([number_to_row(forget)])?;
+        }
+        if let Some(pinned) = pinned {
+            write_pins(&transaction, &self.seal, pinned)?;
         }
         Ok(transaction.commit()?)
     }
@@ -154,31 +163,6 @@ impl SqliteStore {
         Ok(pinned)
     }
 
-    fn write_pins(&mut self, pinned: &Pinned) -> Result<()> {
-        let transaction = self.db.transaction()?;
-        transaction.execute("DELETE FROM pin", [])?;
-        // No change has this number.
-        let mut nonces = Nonces::new(u64::MAX);
-        for (place, pin) in pinned.pins.iter().enumerate() {
-            let folded = folded(&pin.path);
-            let value = record_to_row(&self.seal, &mut nonces, &folded, &pin.record)?;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO pin(place, file, line, path, shown, id, value) VALUES(?, ?, ?, ?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    number_to_row(place as u64),
-                    pinned.file,
-                    number_to_row(pin.line as u64),
-                    folded,
-                    pin.path.to_string(),
-                    pin.record.id,
-                    value
-                ])?;
-        }
-        Ok(transaction.commit()?)
-    }
-
     fn oldest(&self) -> Result<u64> {
         let oldest =
             self.db.query_row("SELECT coalesce(min(generation), 0) FROM change", [], |row| row.get(0))?;
@@ -187,8 +171,8 @@ impl SqliteStore {
 
     fn page(&self, before: i64, limit: usize, deltas_max: usize) -> Result<Vec<Past>> {
         let mut changes = self.db.prepare_cached(
-            "SELECT generation, at, author, reason, until, deltas FROM change WHERE generation < ?
-             ORDER BY generation DESC LIMIT ?",
+            "SELECT generation, at, author, reason, until, deltas, confirmed_at, confirmed_by FROM change
+             WHERE generation < ? ORDER BY generation DESC LIMIT ?",
         )?;
         let rows = changes.query_map(params![before, number_to_row(limit as u64)], past_of_row)?;
         let mut pasts = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -245,24 +229,55 @@ impl Store for SqliteStore {
         })
     }
 
-    fn confirm(&mut self) -> std::result::Result<(), StoreError> {
+    fn confirm(&mut self, confirmed: Option<(Wall, &str)>) -> std::result::Result<(), StoreError> {
         self.guarded(|store| {
-            store.db.execute("UPDATE state SET pending = NULL, until = NULL", [])?;
-            Ok(())
+            let transaction = store.db.transaction()?;
+            if let Some((at, by)) = confirmed {
+                transaction.execute(
+                    "UPDATE change SET confirmed_at = ?, confirmed_by = ? WHERE generation = (SELECT pending FROM state)",
+                    params![at.0, by],
+                )?;
+            }
+            transaction.execute("UPDATE state SET pending = NULL, until = NULL", [])?;
+            Ok(transaction.commit()?)
         })
     }
 
     fn pin(&mut self, pinned: &Pinned) -> std::result::Result<(), StoreError> {
-        self.guarded(|store| store.write_pins(pinned))
+        self.guarded(|store| {
+            let transaction = store.db.transaction()?;
+            write_pins(&transaction, &store.seal, pinned)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    fn reopen(&mut self) -> std::result::Result<Loaded, StoreError> {
+        // One that is there keeps others out, so it goes first.
+        self.db = Connection::open_in_memory().map_err(Fault::from)?;
+        let failed = |store: &mut Self, fault: Fault| {
+            let error = StoreError::from(fault);
+            store.failed = Some(error.clone());
+            error
+        };
+        match open::recover(&self.file, &self.seal) {
+            Ok(db) => self.db = db,
+            Err(fault) => return Err(failed(self, fault)),
+        }
+        let loaded = self.read().map_err(|fault| failed(self, fault))?;
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(Fault::from)?;
+        self.failed = None;
+        Ok(loaded)
     }
 
     fn past(&mut self, generation: u64) -> std::result::Result<Option<Past>, StoreError> {
+        self.readable()?;
         let before = number_to_row(generation).saturating_add(1);
         let found = self.page(before, 1, usize::MAX)?.pop();
         Ok(found.filter(|past| past.generation == generation))
     }
 
     fn history(&mut self, limit: usize, before: Option<u64>) -> std::result::Result<Vec<Past>, StoreError> {
+        self.readable()?;
         Ok(self.page(before.map_or(i64::MAX, number_to_row), limit, PAGE_DELTAS_MAX)?)
     }
 
@@ -272,8 +287,32 @@ impl Store for SqliteStore {
         id: u32,
         limit: usize,
     ) -> std::result::Result<Vec<Past>, StoreError> {
+        self.readable()?;
         Ok(self.page_of(path, id, limit)?)
     }
+}
+
+fn write_pins(db: &Connection, seal: &Seal, pinned: &Pinned) -> Result<()> {
+    db.execute("DELETE FROM pin", [])?;
+    // No change has this number.
+    let mut nonces = Nonces::new(u64::MAX);
+    let mut insert = db.prepare_cached(
+        "INSERT INTO pin(place, file, line, path, shown, id, value) VALUES(?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for (place, pin) in pinned.pins.iter().enumerate() {
+        let folded = folded(&pin.path);
+        let value = record_to_row(seal, &mut nonces, &folded, &pin.record)?;
+        insert.execute(params![
+            number_to_row(place as u64),
+            pinned.file,
+            number_to_row(pin.line as u64),
+            folded,
+            pin.path.to_string(),
+            pin.record.id,
+            value
+        ])?;
+    }
+    Ok(())
 }
 
 /// Into the tables of what is, and into history.
@@ -343,7 +382,7 @@ fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str> {
     Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
-/// Of the columns generation, at, author, reason, until, deltas.
+/// Of the columns generation, at, author, reason, until, deltas, confirmed_at, confirmed_by.
 fn past_of_row(row: &Row<'_>) -> rusqlite::Result<Past> {
     Ok(Past {
         generation: number_of_row(row.get(0)?),
@@ -351,6 +390,7 @@ fn past_of_row(row: &Row<'_>) -> rusqlite::Result<Past> {
         author: row.get(2)?,
         reason: row.get(3)?,
         confirm_until: row.get::<_, Option<i64>>(4)?.map(Wall),
+        confirmed: row.get::<_, Option<i64>>(6)?.map(Wall).zip(row.get(7)?),
         deltas: Vec::new(),
         deltas_count: number_of_row(row.get(5)?),
     })

@@ -152,14 +152,14 @@ fn manner<S: Store>(metabase: &Metabase<S>, deed: &Deed) -> (Change, Act) {
 
 fn act<S: Store>(metabase: &mut Metabase<S>, deed: &Deed) {
     if let Deed::Confirm = deed {
-        metabase.confirm().unwrap();
+        metabase.confirm("amy", Wall(1)).unwrap();
     }
     let Some(tree) = wanted(metabase, deed) else { return };
     let (change, act) = manner(metabase, deed);
     metabase.commit(&tree, &change, act).unwrap();
     assert_eq!(metabase.tree().diff(&tree), []);
     if let Deed::Restore(_) = deed {
-        metabase.confirm().unwrap();
+        metabase.confirm("amy", Wall(1)).unwrap();
     }
 }
 
@@ -185,7 +185,7 @@ fn crash(
     // Also where only VOLATILE records do, which are a change and are not kept.
     let differs = u64::from(!metabase.tree().diff(&tree).is_empty());
     let crashed = match is_second {
-        true => metabase.confirm().is_err(),
+        true => metabase.confirm("amy", Wall(1)).is_err(),
         false => metabase.commit(&tree, &change, act).is_err(),
     };
     assert_eq!((metabase.generation(), kept(metabase.tree())), (generation, kept(&before)));
@@ -314,4 +314,27 @@ fn recovered(dir: &Path, cut: u64) -> (u64, Kept) {
         assert!(metabase.past(newest).unwrap().is_some() && metabase.past(newest + 1).unwrap().is_none());
     }
     (newest, kept(metabase.tree()))
+}
+
+#[test]
+fn a_store_that_failed_is_opened_again_and_shows_what_it_kept() {
+    for crash in [Crash::Loses, Crash::Keeps] {
+        let mut store = MemoryStore::new();
+        store.crash_next(crash);
+        let mut metabase = Metabase::open(store).unwrap();
+        let path = crate::common::path("/LM");
+        let wanted = metabase.tree().apply(&[Op::Create(path)]).unwrap();
+        metabase.commit(&wanted, &change("fails"), Act::Change).unwrap_err();
+        metabase.commit(&wanted, &change("refused"), Act::Change).unwrap_err();
+        assert!(metabase.has_failed());
+        metabase.reopen().unwrap();
+        let is_kept = crash == Crash::Keeps;
+        assert_eq!(
+            (metabase.generation(), kept(metabase.tree()) == kept(&wanted)),
+            (u64::from(is_kept), is_kept)
+        );
+        metabase.commit(&Tree::new(), &change("goes on"), Act::Change).unwrap();
+        metabase.commit(&wanted, &change("goes on"), Act::Change).unwrap();
+        assert_eq!(kept(metabase.tree()), kept(&wanted));
+    }
 }

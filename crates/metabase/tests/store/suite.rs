@@ -99,8 +99,9 @@ fn one_change_waits(mut engine: impl Engine) {
     let mut metabase = engine.again(metabase);
     assert_eq!((metabase.generation(), metabase.pending()), (3, Some(pending)));
     assert_eq!(metabase.past(2).unwrap().unwrap().confirm_until, Some(pending.until));
-    assert_eq!(metabase.confirm(), Ok(Some(2)));
-    assert_eq!((metabase.confirm(), metabase.undone().is_none()), (Ok(None), true));
+    assert_eq!(metabase.confirm("amy", Wall(1)), Ok(Some(2)));
+    assert_eq!(metabase.past(2).unwrap().unwrap().confirmed, Some((Wall(1), "amy".into())));
+    assert_eq!((metabase.confirm("amy", Wall(1)), metabase.undone().is_none()), (Ok(None), true));
     let mut metabase = engine.again(metabase);
     assert_eq!(metabase.pending(), None);
     make(&mut metabase, &[set("/LM", 1, "d")], &waiting(""));
@@ -188,7 +189,7 @@ fn history_is_bounded(mut engine: impl Engine) {
     assert_eq!(generations(&metabase.history(10, None).unwrap()), [11, 10, 9, 8, 7, 6]);
     let mut metabase = engine.again(metabase).keeping(3);
     assert_eq!(kept(&metabase.undone().unwrap())["/LM"], [text(1, "11")]);
-    metabase.confirm().unwrap();
+    metabase.confirm("amy", Wall(1)).unwrap();
     make(&mut metabase, &[set("/LM", 1, "12")], &change(""));
     assert_eq!(generations(&metabase.history(10, None).unwrap()), [12, 11, 10]);
     assert_eq!(generations(&metabase.history_of(&path("/LM"), 1, 10).unwrap()), [12, 11, 10]);
@@ -245,14 +246,19 @@ fn what_a_start_pins_is_remembered(mut engine: impl Engine) {
     let mut metabase = engine.start();
     let toml = "[\"/LM/SmtpSvc\"]\nSmtpUseTcpDns = 2\n[\"/LM/SmtpSvc/1\"]\nServerBindings = [\"127.0.0.1:2525:\", \":25:\"]\n";
     let pinned = Pinned { file: "c.toml".into(), pins: pins(toml, "c.toml").unwrap() };
-    metabase.pin(pinned.clone()).unwrap();
-    assert_eq!(metabase.generation(), 0, "it is no change");
+    assert_eq!(metabase.pin(pinned.clone(), &change("read")), Ok(1), "other settings hold");
+    let past = metabase.past(1).unwrap().unwrap();
+    assert_eq!((past.reason.as_str(), past.deltas_count), ("read", 0));
+    assert_eq!(metabase.pin(pinned.clone(), &change("again")), Ok(1));
+    let mut pinned = pinned;
+    pinned.pins[0].line += 1;
+    assert_eq!(metabase.pin(pinned.clone(), &change("another line")), Ok(1), "the same is pinned");
     let mut metabase = engine.again(metabase);
     let shown = |pinned: &Pinned| {
         let pins = pinned.pins.iter().map(|pin| (pin.path.clone(), pin.record.clone(), pin.line));
         (pinned.file.clone(), pins.collect::<Vec<_>>())
     };
     assert_eq!(shown(metabase.pinned()), shown(&pinned));
-    metabase.pin(Pinned::default()).unwrap();
+    assert_eq!(metabase.pin(Pinned::default(), &change("no file")), Ok(2));
     assert_eq!(engine.again(metabase).pinned(), &Pinned::default());
 }

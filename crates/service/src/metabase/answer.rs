@@ -33,6 +33,8 @@ pub(crate) async fn answer(
     each: &mut dyn FnMut(Item),
 ) -> Result<(), Failed> {
     let mut tell = |item: MetaItem| each(Item::Meta(item));
+    // Where it fails, changes say so, and what is in memory can be looked at.
+    let _ = registry.settle(live).await;
     // Nobody ticks while a face keeps a store at rest open. What stands in the way of it is told by whoever changes next.
     let _ = registry.undo_overdue(now, live).await;
     match request {
@@ -86,10 +88,8 @@ pub(crate) async fn answer(
             tell(MetaItem::Change(Box::new(report)));
             Ok(())
         }
-        MetaRequest::Confirm => {
-            let confirmed = registry.base().confirm();
-            let confirmed = confirmed.map_err(store_failed)?;
-            let generation = confirmed.ok_or_else(super::nothing_waits)?;
+        MetaRequest::Confirm { author } => {
+            let generation = registry.keep(author, now).await?;
             tell(MetaItem::Confirmed(generation));
             Ok(())
         }
@@ -272,6 +272,17 @@ impl Registry {
             lines,
             change,
         })
+    }
+
+    /// Keeps the change that waits to be confirmed.
+    pub(super) async fn keep(&self, by: &str, now: Wall) -> Result<u64, Failed> {
+        let waiting = self.base().pending().ok_or_else(super::nothing_waits)?.generation;
+        let by = by.to_owned();
+        let written = self.write(
+            move |base| base.confirm(&by, now),
+            move |base| base.pending().is_none().then_some(Some(waiting)),
+        );
+        written.await.map(|_| waiting)
     }
 
     async fn rollback(

@@ -5,7 +5,7 @@
 mod tests;
 
 use super::answer::Disk;
-use super::{Live, Purpose, Registry, aside, failed, place, steps_between, store_failed, told};
+use super::{Live, Purpose, Registry, aside, failed, place, steps_between, told};
 use crate::backups::{self, Backups, Listed, SCHEDULED};
 use crate::data;
 use postroad_control::meta::{BackupRow, How, MetaItem, MetaRequest, RestoreReport, Secret, VersionWanted};
@@ -20,7 +20,6 @@ use postroad_metabase::settings::Settings;
 use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Op, Tree};
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// The name of backups that are made before a restore.
@@ -299,19 +298,10 @@ impl Registry {
             }
         }
         if how.confirm_secs.is_none() {
-            self.keep().await?;
+            self.keep("postroad", now).await?;
             report.change.confirm_until = None;
         }
         Ok(report)
-    }
-
-    /// Confirms what was restored.
-    async fn keep(&self) -> Result<(), Failed> {
-        let base = Arc::clone(&self.base);
-        let confirmed = aside(move || {
-            base.lock().unwrap_or_else(PoisonError::into_inner).confirm().map_err(store_failed)
-        });
-        confirmed.await.map(drop)
     }
 
     /// What is there before a restore, as a backup.

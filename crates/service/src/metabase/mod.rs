@@ -161,7 +161,7 @@ impl Registry {
         }
         let pinned = given.unwrap_or_else(|| base.pinned().clone());
         let effective = compile::overlay(base.tree(), &pinned.pins).map_err(|error| unavailable(&error))?;
-        let (settings, mut problems) = Settings::of_what_fits(&effective, &place, base.generation());
+        let (mut settings, mut problems) = Settings::of_what_fits(&effective, &place, base.generation());
         problems.extend(settings.unused(&pinned.pins));
         if let Used::ToServe(config) = &used {
             let refused = (!problems.is_empty()).then(|| {
@@ -171,12 +171,14 @@ impl Registry {
             // A start without a file forgets what another one pinned even where it is refused: else the pins would keep
             // the values out that it needs.
             if config.is_none() || refused.is_none() {
-                base.pin(pinned.clone()).map_err(|error| unavailable(&error))?;
+                base.pin(pinned.clone(), &configured(&pinned, "read", now))
+                    .map_err(|error| unavailable(&error))?;
             }
             if let Some(refused) = refused {
                 return Err(refused);
             }
         }
+        settings.generation = base.generation();
         let snapshot =
             Snapshot { generation: base.generation(), tree: effective.clone(), settings: Arc::new(settings) };
         Ok(Self {
@@ -232,21 +234,76 @@ impl Registry {
         Arc::clone(&self.published.load().settings)
     }
 
-    /// Reads the configuration file again. One that is refused changes nothing.
-    pub(crate) fn reread(&mut self, live: &impl Live) -> Result<(), String> {
+    /// Reads the configuration file again. One that is refused changes nothing; one that pins other values is a generation.
+    pub(crate) async fn reread(&mut self, now: Wall, live: &impl Live) -> Result<(), String> {
+        self.settle(live).await.map_err(|failed| failed.what)?;
         let place = place(&self.dir);
         let Used::ToServe(config) = &self.used else { return Ok(()) };
         let pinned = pinned(config.as_ref()).map_err(|failed| failed.what)?;
         let (stored, generation) = self.stored();
         let effective = compile::overlay(&stored, &pinned.pins).map_err(|error| error.to_string())?;
-        let settings = Settings::compile(&effective, &place, generation)
+        let mut settings = Settings::compile(&effective, &place, generation)
             .map_err(|problems| told_of(&problems, &pinned))?;
         if let Some(problem) = settings.unused(&pinned.pins) {
             return Err(told_of(&[problem], &pinned));
         }
         let prepared = live.prepare(&settings)?;
-        self.base().pin(pinned.clone()).map_err(|error| error.to_string())?;
+        let change = configured(&pinned, "read again", now);
+        let (wanted, kept) = (pinned.clone(), pinned.clone());
+        let written = self.write(
+            move |base| base.pin(wanted, &change),
+            move |base| base.pinned().says_the_same(&kept).then(|| base.generation()),
+        );
+        settings.generation = written.await.map_err(|failed| failed.what)?;
         self.pinned = pinned;
+        self.publish(effective, settings, prepared, live);
+        Ok(())
+    }
+
+    /// Writes. A store that fails is opened again at once, and what the disk has `kept` is done.
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Metabase<SqliteStore>) -> Result<T, StoreError> + Send + 'static,
+        kept: impl FnOnce(&Metabase<SqliteStore>) -> Option<T> + Send + 'static,
+    ) -> Result<T, Failed> {
+        let base = Arc::clone(&self.base);
+        let written = aside(move || {
+            let mut base = base.lock().unwrap_or_else(PoisonError::into_inner);
+            let error = match write(&mut base) {
+                Ok(written) => return Ok(written),
+                Err(error) => error,
+            };
+            match if base.has_failed() { base.reopen() } else { Ok(()) } {
+                Ok(()) => kept(&base).ok_or_else(|| store_failed(error)),
+                Err(again) => {
+                    let what = format!(
+                        "{error}. Nor can it be opened again ({again}), which is tried until it can: then `postroad meta \
+                         log` shows whether the disk has kept the change"
+                    );
+                    Err(failed(FailedKind::Temporary, what))
+                }
+            }
+        });
+        written.await
+    }
+
+    /// Opens a store again that failed and could not be opened at once, and takes what the disk has kept of a change that was
+    /// answered as failed.
+    pub(super) async fn settle(&mut self, live: &impl Live) -> Result<(), Failed> {
+        if self.base().has_failed() {
+            self.write(Metabase::reopen, |_| Some(())).await?;
+        }
+        let (stored, generation) = self.stored();
+        if generation == self.settings().generation {
+            return Ok(());
+        }
+        let pinned = self.base().pinned().clone();
+        let invalid = |what: String| failed(FailedKind::Temporary, what);
+        let effective =
+            compile::overlay(&stored, &pinned.pins).map_err(|error| invalid(error.to_string()))?;
+        let (settings, problems) = Settings::of_what_fits(&effective, &place(&self.dir), generation);
+        let prepared = live.prepare(&settings).map_err(invalid)?;
+        (self.pinned, self.problems) = (pinned, problems);
         self.publish(effective, settings, prepared, live);
         Ok(())
     }
@@ -263,6 +320,9 @@ impl Registry {
     /// Does what is due: undoes a change that was not confirmed, makes the scheduled backup, writes the history pair. Returns
     /// what should be known of it.
     pub(crate) async fn tick(&mut self, now: Wall, live: &impl Live) -> Vec<Result<String, String>> {
+        if let Err(failed) = self.settle(live).await {
+            return vec![Err(failed.what)];
+        }
         let mut said = Vec::new();
         said.extend(self.undo_overdue(now, live).await.map(|undone| undone.map_err(|failed| failed.what)));
         let is_due = |(first, last)| now - last >= HISTORY_AFTER || now - first >= HISTORY_WITHIN;
@@ -337,6 +397,16 @@ async fn aside<T: Send + 'static>(
 /// The tree as a MetaBase.xml.
 fn as_xml(tree: &Tree, generation: u64) -> String {
     xml::write(tree, &xml::Facts { generation, history: generation, schema_time: 0 })
+}
+
+/// Other pins, as a change.
+fn configured(pinned: &Pinned, how: &str, at: Wall) -> Change {
+    let reason = if pinned.file.is_empty() {
+        String::from("no configuration file")
+    } else {
+        format!("configuration {} {how}", pinned.file)
+    };
+    change("postroad", &reason, at)
 }
 
 fn nothing_waits() -> Failed {

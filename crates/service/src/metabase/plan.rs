@@ -1,6 +1,6 @@
 //! A change: thought through, then made or refused.
 
-use super::{Live, Registry, Used, aside, failed, place, rows, steps, store_failed, told, told_of};
+use super::{Live, Registry, Used, failed, place, rows, steps, store_failed, told, told_of};
 use postroad_control::meta::{ChangeReport, How, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
@@ -11,13 +11,12 @@ use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{INHERIT, IS_INHERITED, VOLATILE};
 use postroad_metabase::schema::Mark;
 use postroad_metabase::settings::Settings;
-use postroad_metabase::store::{Act, Change};
+use postroad_metabase::store::{Act, Change, Metabase};
 use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Delta, Op, OpError, Tree};
 use postroad_metabase::{catalogue, checks};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Seconds that a change may wait to be confirmed: who did not come back in a month will not.
@@ -64,7 +63,7 @@ impl Registry {
             live.rehearse(&plan.settings).map_err(|what| failed(FailedKind::Refused, what))?;
             if !how.dry_run && purpose == Purpose::Undo {
                 // Everything was put back by hand, so nothing is left to wait for.
-                self.base().confirm().map_err(store_failed)?;
+                self.write(Metabase::drop_wait, |base| base.pending().is_none().then_some(())).await?;
             }
             return Ok(plan.report);
         }
@@ -274,11 +273,11 @@ impl Registry {
         let Plan { act, after, effective, mut settings, problems, mut report } = plan;
         let prepared = live.prepare(&settings).map_err(|what| failed(FailedKind::Refused, what))?;
         let at = change.at;
-        let base = Arc::clone(&self.base);
-        let committed = aside(move || {
-            let mut base = base.lock().unwrap_or_else(PoisonError::into_inner);
-            base.commit(&after, &change, act).map_err(store_failed)
-        });
+        let next = report.generation + 1;
+        let committed = self.write(
+            move |base| base.commit(&after, &change, act),
+            move |base| (base.generation() == next).then_some(next),
+        );
         let generation = committed.await?;
         settings.generation = generation;
         self.publish(effective, settings, prepared, live);

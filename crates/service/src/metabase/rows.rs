@@ -200,6 +200,8 @@ pub(super) fn history(
         differences: past.deltas.iter().take(shown).map(difference).collect(),
         differences_count: past.deltas_count,
         confirm_until: pending_until,
+        confirmed_at: past.confirmed.as_ref().map(|(at, _)| *at),
+        confirmed_by: past.confirmed.as_ref().map(|(_, by)| by.clone()),
     }
 }
 

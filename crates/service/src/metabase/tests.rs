@@ -1,5 +1,7 @@
 //! The metabase of a folder as its questions show it, at rest or with a service that is imagined.
 
+mod store;
+
 use super::{AtRest, Live, Registry, Used, answer};
 use crate::listen::Prepared;
 use postroad_control::meta::{
@@ -188,7 +190,7 @@ fn the_change_that_waits_is_told_though_newer_ones_exist() {
     let (pending, generations) = folder.log(1);
     assert_eq!(pending, Some(PendingRow { generation: report.generation, until }));
     assert_eq!(generations, [report.generation + 1]);
-    folder.ask(&MetaRequest::Confirm).unwrap();
+    folder.ask(&MetaRequest::Confirm { author: "amy".into() }).unwrap();
     assert_eq!(folder.log(1).0, None);
 }
 
@@ -391,7 +393,7 @@ fn no_change_bars_the_undo_of_the_one_that_waits() {
     // Without the host it would make no settings.
     let barred = folder.set("smtpsvc/1", "SmartHostType", "2");
     refused(barred, FailedKind::Refused, "after this it could not be undone");
-    folder.ask(&MetaRequest::Confirm).unwrap();
+    folder.ask(&MetaRequest::Confirm { author: "amy".into() }).unwrap();
     folder.set("smtpsvc/1", "SmartHostType", "2").unwrap();
 }
 
@@ -403,7 +405,11 @@ fn it_undoes_itself_while_a_face_keeps_the_store_open() {
     let request = MetaRequest::Change { steps: vec![set("smtpsvc/1", "HopCount", "33")], how: waiting(60) };
     folder.ask_open(&mut kept, &Imagined, &request).unwrap();
     folder.now = NOW + Duration::from_secs(61);
-    refused(folder.ask_open(&mut kept, &Imagined, &MetaRequest::Confirm), FailedKind::NotFound, "is undone");
+    refused(
+        folder.ask_open(&mut kept, &Imagined, &MetaRequest::Confirm { author: "amy".into() }),
+        FailedKind::NotFound,
+        "is undone",
+    );
     drop(kept);
     assert_eq!(folder.shown("smtpsvc/1", "HopCount"), before);
 }

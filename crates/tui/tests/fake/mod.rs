@@ -138,6 +138,8 @@ impl Fake {
             differences_count: differences.len() as u64,
             differences,
             confirm_until: confirm.map(|secs| Wall(1_795_590_000_000 + secs as i64 * 1000)),
+            confirmed_at: None,
+            confirmed_by: None,
         };
         self.past.push((row, self.tree.clone()));
     }
@@ -298,9 +300,10 @@ impl Fake {
                     tell(MetaItem::History(Box::new(row.clone())));
                 }
             }
-            MetaRequest::Confirm => {
+            MetaRequest::Confirm { author } => {
                 let (row, _) = self.past.iter_mut().find(|(row, _)| row.confirm_until.is_some()).unwrap();
                 row.confirm_until = None;
+                (row.confirmed_at, row.confirmed_by) = (Some(row.at), Some(author.clone()));
                 tell(MetaItem::Confirmed(row.generation));
             }
             MetaRequest::Undo { how } => {
