@@ -278,15 +278,16 @@ impl<S: Store> Metabase<S> {
         let forget = generation.saturating_sub(self.history_max).min(kept - 1);
         let stable = stable(&deltas);
         self.store.commit(&Commit { generation, change, deltas: &stable, pending, forget })?;
-        // Not `after` itself, whose keys may differ in case from those that are kept. It is taken where the way there has
-        // more keys than may be.
-        self.tree = self.tree.apply(&steps(deltas.clone())).unwrap_or_else(|_| after.clone());
+        drop(stable);
         self.generation = generation;
         self.oldest = self.oldest.max(forget + 1);
         self.pending = match made {
-            Some(made) => Some((made, deltas)),
+            Some(made) => Some((made, deltas.clone())),
             None => self.pending.take().filter(|_| waiting.is_some()),
         };
+        // Not `after` itself, whose keys may differ in case from those that are kept. It is taken where the way there has
+        // more keys than may be.
+        self.tree = self.tree.apply(&steps(deltas)).unwrap_or_else(|_| after.clone());
         Ok(generation)
     }
 
