@@ -57,6 +57,13 @@ pub enum MetaRequest {
         /// How.
         how: How,
     },
+    /// What `Apply` would change, also where it would be refused: one `MetaItem::Change`.
+    Diff {
+        /// The text.
+        text: Given,
+        /// As for `Apply`.
+        prune: bool,
+    },
     /// The tree as a text: `MetaItem::Text` pieces.
     Export {
         /// Which form.
@@ -485,10 +492,16 @@ pub struct ImportReport {
     pub taken: u64,
     /// Kept without effect.
     pub kept: u64,
+    /// Parts of the file that are no concern of a mail server.
+    pub left: u64,
     /// Refused.
     pub refused: u64,
+    /// Secrets that must be entered again.
+    pub not_decryptable: u64,
     /// What it changes.
     pub change: ChangeReport,
+    /// Why all of it is refused, or would be with `apply`; empty where it is not.
+    pub refusal: String,
 }
 
 /// One thing an import says.
@@ -512,8 +525,12 @@ pub enum ImportKind {
     Taken,
     /// It is kept, and nothing reads it.
     Kept,
-    /// It was put into other words: a path, a user type, a meaning on which sources disagree.
+    /// It is kept, and mail will go another way than it did.
+    Lost,
+    /// It was put into other words: a path, a folder, a meaning on which sources disagree.
     Translated,
+    /// It is no concern of a mail server: it is left out.
+    Left,
     /// It is encrypted by a key that the file does not have: it must be entered again.
     NotDecryptable,
     /// It is not taken.

@@ -6,6 +6,7 @@ mod backups;
 mod changes;
 mod crashes;
 mod forms;
+mod imports;
 mod refusals;
 
 use postroad_tests::postroad::{Postroad, Verb};

@@ -74,8 +74,12 @@ impl Asker<'_, '_> {
     }
 
     pub(super) fn diff(&mut self, file: &Path, prune: bool) -> Result<u8, Trouble> {
-        let how = Changing { dry_run: true, ..Changing::default() }.how();
-        let report = self.report(MetaRequest::Apply { text: files::given(file)?, prune, how })?;
+        let report = self.report(MetaRequest::Diff { text: files::given(file)?, prune });
+        let report = report.map_err(|trouble| match trouble {
+            // 1 says that something differs.
+            Trouble::Says(NO, what) => Trouble::usage(what),
+            trouble => trouble,
+        })?;
         self.show(&report, reports::change)?;
         Ok(if report.differences.is_empty() { DONE } else { NO })
     }
@@ -92,7 +96,10 @@ impl Asker<'_, '_> {
             _ => None,
         })?;
         self.show(&report, reports::import)?;
-        Ok(DONE)
+        match apply && !report.refusal.is_empty() {
+            true => Err(Trouble::Says(NO, report.refusal)),
+            false => Ok(DONE),
+        }
     }
 
     pub(super) fn confirm(&mut self) -> Result<u8, Trouble> {

@@ -55,6 +55,7 @@ fn answer(request: &MetaRequest) -> Result<Vec<MetaItem>, Trouble> {
         MetaRequest::Change { how, .. }
         | MetaRequest::Apply { how, .. }
         | MetaRequest::Rollback { how, .. } => vec![change(how)],
+        MetaRequest::Diff { .. } => vec![change(&How { dry_run: true, ..How::default() })],
         MetaRequest::Check { path, .. } if path == "fine" => Vec::new(),
         MetaRequest::Check { path, .. } => {
             vec![MetaItem::Finding(Box::new(a_finding(path != "warned", true)))]
@@ -283,9 +284,7 @@ fn files_are_compared_and_applied() {
     let given = Given { name: name.into(), text: Some("x".into()) };
     let (ended, asked, _) = run(&["diff", name], None, false);
     assert!(matches!(ended, Ok(NO)), "something differs");
-    assert!(
-        matches!(&asked[..], [MetaRequest::Apply { text, prune: false, how }] if *text == given && how.dry_run)
-    );
+    assert_eq!(asked, [MetaRequest::Diff { text: given, prune: false }]);
     let (ended, asked, _) = run(&["apply", name, "--prune"], None, false);
     assert!(matches!(ended, Ok(DONE)));
     assert!(matches!(&asked[..], [MetaRequest::Apply { prune: true, how, .. }] if !how.dry_run));
