@@ -111,8 +111,8 @@ impl Asker<'_, '_> {
             Meta::Unset { what, how } => self.unset(what.at()?, how),
             Meta::Create { path, key_type, how } => self.steps(forms::create(path, key_type), how),
             Meta::Delete { what, how } => self.delete(what, how),
-            Meta::Diff { file, prune } => self.diff(&file, prune),
-            Meta::Apply { file, prune, how } => self.apply(&file, prune, how),
+            Meta::Diff { file, prune } => self.diff(&file, prune.wanted()),
+            Meta::Apply { file, prune, how } => self.apply(&file, prune.wanted(), how),
             Meta::Import { file, apply, how } => self.import(&file, apply, how),
             Meta::Rollback { generation: Some(generation), how } => {
                 self.changed(MetaRequest::Rollback { generation, how: how.how() })

@@ -52,8 +52,8 @@ pub enum MetaRequest {
     Apply {
         /// The text.
         text: Given,
-        /// Whether records that the text does not name go, at the keys that it names.
-        prune: bool,
+        /// What goes that the text does not name.
+        prune: Prune,
         /// How.
         how: How,
     },
@@ -62,7 +62,7 @@ pub enum MetaRequest {
         /// The text.
         text: Given,
         /// As for `Apply`.
-        prune: bool,
+        prune: Prune,
     },
     /// The tree as a text: `MetaItem::Text` pieces.
     Export {
@@ -169,6 +169,7 @@ impl MetaRequest {
             | Self::Get { .. }
             | Self::Find { .. }
             | Self::Schema
+            | Self::Diff { .. }
             | Self::Export { .. }
             | Self::Check { .. }
             | Self::Log { .. }
@@ -240,6 +241,18 @@ pub struct Given {
     pub name: String,
     /// The text itself.
     pub text: Option<String>,
+}
+
+/// What goes where a text does not name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prune {
+    /// Nothing.
+    Nothing,
+    /// The properties of keys that it names.
+    Properties,
+    /// Those, and keys below the ones that it names.
+    Keys,
 }
 
 /// The form of an export.

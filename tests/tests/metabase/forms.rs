@@ -62,6 +62,57 @@ fn pruned_keys_have_what_the_file_names() {
     assert_eq!(head(&state(&postroad).export), head(&before));
 }
 
+#[test]
+fn files_beside_a_configuration_file() {
+    let config = Config { server: "HopCount = 20\n".to_owned(), ..Config::default() };
+    let postroad = Postroad::start(&config);
+    let text = |hops: u32, recipients: u32| {
+        format!("[\"/LM/SmtpSvc/1\"]\nHopCount = {hops}\nMaxRecipients = {recipients}\n")
+    };
+    let same = file(&postroad, "same.toml", text(20, 50));
+    let other = file(&postroad, "other.toml", text(30, 50));
+    // What is pinned as the file says it does not stand in the way.
+    changed(&postroad, &["apply", &same]);
+    assert_eq!(postroad.verb(&["meta", "diff", &same]).status, 0);
+    // What is pinned otherwise is shown to differ, with a note; 2 says that nothing could be compared.
+    let diff = postroad.verb(&["meta", "diff", &other]);
+    assert_eq!(diff.status, 1, "{diff:?}");
+    for words in ["HopCount: 20", "HopCount: 30", "HopCount of /LM/SmtpSvc/1 is pinned by", "postroad.toml:"]
+    {
+        assert!(diff.stdout.contains(words), "{words}: {diff:?}");
+    }
+    crate::refused(&postroad, &["apply", &other], &[1]);
+    let wrong = file(&postroad, "wrong.toml", "[\"/LM/SmtpSvc/1\"]\nSmartHostType = 2\n");
+    let diff = postroad.verb(&["meta", "diff", &wrong]);
+    assert_eq!(diff.status, 2, "{diff:?}");
+    assert!(diff.stderr.contains("SmartHost"), "{diff:?}");
+
+    let export = postroad.verb(&["meta", "export"]).stdout;
+    let pinned = |line: &&str| line.starts_with("# pinned by ") && line.ends_with(": HopCount = 20");
+    assert!(export.lines().any(|line| pinned(&line)), "{export}");
+    let xml = postroad.verb(&["meta", "export", "--xml"]).stdout;
+    assert!(xml.contains("<!-- HopCount of /LM/SmtpSvc/1 is pinned by "), "{xml}");
+    // An export of a server with pins says the same when it is applied, whatever goes.
+    let exported = file(&postroad, "exported.toml", &export);
+    for prune in ["--prune", "--prune-keys"] {
+        let diff = postroad.verb(&["meta", "diff", &exported, prune]);
+        assert_eq!(diff.status, 0, "{prune}: {diff:?}");
+    }
+    let report = postroad.json(&["meta", "import", &file(&postroad, "out.xml", &xml)]).remove(0);
+    assert_eq!(report["change"]["differences"], serde_json::json!([]), "{report}");
+}
+
+#[test]
+fn a_key_that_a_file_has_lost_goes_where_that_is_asked() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let before = file(&postroad, "before.toml", postroad.verb(&["meta", "export"]).stdout);
+    changed(&postroad, &["set", "smtpsvc/1/domain/example.org", "SmtpUseTcpDns", "2"]);
+    assert_eq!(postroad.verb(&["meta", "diff", &before, "--prune"]).status, 0);
+    assert_eq!(postroad.verb(&["meta", "diff", &before, "--prune-keys"]).status, 1);
+    changed(&postroad, &["apply", &before, "--prune-keys"]);
+    assert_eq!(postroad.verb(&["meta", "export"]).stdout, std::fs::read_to_string(&before).unwrap());
+}
+
 /// The sample, but with a binding that is free.
 fn sample(postroad: &Postroad) -> String {
     let path =

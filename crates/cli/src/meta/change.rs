@@ -5,7 +5,7 @@ use super::forms::{self, At};
 use super::{Asker, files, reports};
 use crate::ending::{DONE, NO, Trouble};
 use crate::screen::Line;
-use postroad_control::meta::{ChangeReport, How, MetaItem, MetaRequest, MetaStep, RestoreReport};
+use postroad_control::meta::{ChangeReport, How, MetaItem, MetaRequest, MetaStep, Prune, RestoreReport};
 use serde::Serialize;
 use std::path::Path;
 
@@ -73,7 +73,7 @@ impl Asker<'_, '_> {
         }
     }
 
-    pub(super) fn diff(&mut self, file: &Path, prune: bool) -> Result<u8, Trouble> {
+    pub(super) fn diff(&mut self, file: &Path, prune: Prune) -> Result<u8, Trouble> {
         let report = self.report(MetaRequest::Diff { text: files::given(file)?, prune });
         let report = report.map_err(|trouble| match trouble {
             // 1 says that something differs.
@@ -84,7 +84,7 @@ impl Asker<'_, '_> {
         Ok(if report.differences.is_empty() { DONE } else { NO })
     }
 
-    pub(super) fn apply(&mut self, file: &Path, prune: bool, how: Changing) -> Result<u8, Trouble> {
+    pub(super) fn apply(&mut self, file: &Path, prune: Prune, how: Changing) -> Result<u8, Trouble> {
         self.changed(MetaRequest::Apply { text: files::given(file)?, prune, how: how.how() })
     }
 

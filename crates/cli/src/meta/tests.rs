@@ -7,7 +7,7 @@ use crate::args::{Cli, Verb};
 use crate::ending::USAGE;
 use clap::Parser;
 use postroad_control::meta::{
-    Given, How, KeyRow, Mark, MetaStep, RestoreReport, Secret, ValueRow, VersionWanted,
+    Given, How, KeyRow, Mark, MetaStep, Prune, RestoreReport, Secret, ValueRow, VersionWanted,
 };
 
 fn verb(arguments: &[&str]) -> Meta {
@@ -284,10 +284,12 @@ fn files_are_compared_and_applied() {
     let given = Given { name: name.into(), text: Some("x".into()) };
     let (ended, asked, _) = run(&["diff", name], None, false);
     assert!(matches!(ended, Ok(NO)), "something differs");
-    assert_eq!(asked, [MetaRequest::Diff { text: given, prune: false }]);
+    assert_eq!(asked, [MetaRequest::Diff { text: given, prune: Prune::Nothing }]);
     let (ended, asked, _) = run(&["apply", name, "--prune"], None, false);
     assert!(matches!(ended, Ok(DONE)));
-    assert!(matches!(&asked[..], [MetaRequest::Apply { prune: true, how, .. }] if !how.dry_run));
+    assert!(matches!(&asked[..], [MetaRequest::Apply { prune: Prune::Properties, how, .. }] if !how.dry_run));
+    let (_, asked, _) = run(&["apply", name, "--prune-keys"], None, false);
+    assert!(matches!(&asked[..], [MetaRequest::Apply { prune: Prune::Keys, .. }]));
     let (_, asked, _) = run(&["import", name, "--apply", "--dry-run"], None, false);
     assert!(matches!(&asked[..], [MetaRequest::Import { apply: false, .. }]));
 }

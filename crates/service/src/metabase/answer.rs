@@ -3,15 +3,14 @@
 use super::rows;
 use super::steps::{named, path};
 use super::{Live, Purpose, Registry, as_xml, failed, steps_between, store_failed};
-use postroad_control::meta::{
-    ChangeReport, Form, How, MetaItem, MetaRequest, PendingRow,
-};
+use postroad_control::meta::{ChangeReport, Form, How, MetaItem, MetaRequest, PendingRow};
 use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue as known_properties;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::store::Pending;
-use postroad_metabase::{catalogue, checks, text, values};
+use postroad_metabase::text::Pin;
+use postroad_metabase::{catalogue, checks, text, values, xml};
 use std::path::Path;
 
 /// Characters of a piece of an exported text.
@@ -193,9 +192,17 @@ impl Registry {
     fn export(&self, form: Form, key: &KeyPath, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
         self.must_be(key)?;
         let (tree, generation) = self.stored();
+        let pins: Vec<_> = self.pinned.pins.iter().map(|pin| (pin, self.place_of(pin))).collect();
         let whole = match form {
-            Form::Toml => text::export(&tree, &self.effective.spelled(key)),
-            Form::Xml if key.depth() == 0 => as_xml(&tree, generation),
+            Form::Toml => text::export(&tree, &self.effective.spelled(key), &pins),
+            Form::Xml if key.depth() == 0 => {
+                let remark = |(pin, place): &(&Pin, String)| {
+                    let name = catalogue::name_of(pin.record.id);
+                    format!("{name} of {} is pinned by {place}: {}", pin.path, values::line(&pin.record))
+                };
+                let remarks: Vec<String> = pins.iter().map(remark).collect();
+                xml::remarked(as_xml(&tree, generation), &remarks)
+            }
             Form::Xml => {
                 let what = "a MetaBase.xml holds the whole tree: export / as XML, or a part of it as TOML";
                 return Err(failed(FailedKind::Usage, what.into()));

@@ -1,7 +1,7 @@
 //! Files that say what is to be in the tree: a TOML text that is compared or applied, a MetaBase.xml that is brought.
 
 use super::{Live, Purpose, Registry, aside, failed, place, rows, store_failed};
-use postroad_control::meta::{ChangeReport, Given, How, ImportKind, ImportLine, ImportReport, Reach};
+use postroad_control::meta::{ChangeReport, Given, How, ImportKind, ImportLine, ImportReport, Prune, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue;
@@ -13,7 +13,6 @@ use postroad_metabase::text::{self, Pin};
 use postroad_metabase::tree::{Delta, Op, OpError, Tree};
 use postroad_metabase::xml::{self, Taken};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Octets of a file that is read for an administrator; a TOML text may have as many.
 const FILE_MAX: u64 = xml::OCTETS_MAX as u64;
@@ -26,7 +25,7 @@ impl Registry {
     pub(super) async fn apply(
         &mut self,
         given: &Given,
-        prune: bool,
+        prune: Prune,
         how: &How,
         now: Wall,
         live: &impl Live,
@@ -41,7 +40,7 @@ impl Registry {
     pub(super) async fn compare(
         &mut self,
         given: &Given,
-        prune: bool,
+        prune: Prune,
         now: Wall,
         live: &impl Live,
     ) -> Result<ChangeReport, Failed> {
@@ -64,8 +63,13 @@ impl Registry {
         Ok(report)
     }
 
-    async fn read_steps(&self, given: &Given, prune: bool) -> Result<Vec<Op>, Failed> {
+    async fn read_steps(&self, given: &Given, prune: Prune) -> Result<Vec<Op>, Failed> {
         let (given, (tree, _)) = (given.clone(), self.stored());
+        let prune = match prune {
+            Prune::Nothing => text::Prune::Nothing,
+            Prune::Properties => text::Prune::Properties,
+            Prune::Keys => text::Prune::Keys,
+        };
         let ops = aside(move || {
             let (name, octets) = read(&given)?;
             let toml = String::from_utf8(octets)
