@@ -113,6 +113,44 @@ fn a_key_that_a_file_has_lost_goes_where_that_is_asked() {
     assert_eq!(postroad.verb(&["meta", "export"]).stdout, std::fs::read_to_string(&before).unwrap());
 }
 
+#[test]
+fn lists_of_networks() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let report = changed(&postroad, &["set", "smtpsvc/1", "IPSecurity", "10.0.0.0/8", "192.0.2.7"]);
+    assert!(report["notes"].to_string().contains("IPSecurity is kept without effect"), "{report}");
+    assert_eq!(raw(&postroad, "smtpsvc/1", "IPSecurity"), "10.0.0.0/8\n192.0.2.7");
+    // The two lists the other way round: all but these.
+    let mut others = postroad_metabase::ipsec::encode(&["10.0.0.0/8".parse().unwrap()]);
+    others[..8].rotate_left(4);
+    let others: String = others.iter().map(|octet| format!("{octet:02x}")).collect();
+    changed(&postroad, &["set", "smtpsvc/1", "IPSecurity", &format!("0x{others}")]);
+    let shown = postroad.verb(&["meta", "get", "smtpsvc/1", "IPSecurity"]).stdout;
+    assert!(shown.contains("all except 10.0.0.0/8"), "{shown}");
+
+    changed(&postroad, &["set", "smtpsvc/1", "RelayIpList", ""]);
+    let verb = postroad.verb(&["meta", "get", "smtpsvc/1", "RelayIpList", "--raw"]);
+    assert_eq!((verb.status, verb.stdout.as_str()), (0, ""), "a script sees no item");
+    let row = &postroad.json(&["meta", "get", "smtpsvc/1", "RelayIpList"])[0]["record"];
+    assert_eq!((&row["value"], &row["is_list"]), (&serde_json::json!([]), &true.into()), "{row}");
+}
+
+/// What a pipe brings is text, or it is said which it is not.
+#[test]
+fn a_pipe_that_cannot_be_taken() {
+    let postroad = Postroad::prepare_stored(&Config::default());
+    let xml = sample(&postroad);
+    let wide: Vec<u8> = [0xfeff].into_iter().chain(xml.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let verb = postroad.verb_reading(&["meta", "import", "-"], &wide);
+    assert_eq!(verb.status, 2, "{verb:?}");
+    assert!(verb.stderr.contains("not UTF-8"), "{verb:?}");
+    let verb = postroad.verb_reading(&["meta", "import", "-"], &vec![b' '; 1024 * 1024]);
+    assert_eq!(verb.status, 2, "{verb:?}");
+    assert!(verb.stderr.contains("too large"), "{verb:?}");
+    assert_eq!(postroad.verb_reading(&["meta", "import", "-"], xml.as_bytes()).status, 0);
+    let file = file(&postroad, "wide.xml", wide);
+    assert_eq!(postroad.verb(&["meta", "import", &file]).status, 0);
+}
+
 /// The sample, but with a binding that is free.
 fn sample(postroad: &Postroad) -> String {
     let path =

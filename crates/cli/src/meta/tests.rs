@@ -304,6 +304,10 @@ fn an_export_goes_where_it_is_told() {
     assert!(matches!(run(&line, None, false).0, Ok(DONE)));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "a\nb\n");
     assert!(matches!(run(&line, None, false).0, Err(Trouble::Says(USAGE, _))));
+    let line = [&line[..], &["--force"]].concat();
+    assert_eq!(run(&line, None, false).2, "");
+    let written = format!("{{\"form\":\"toml\",\"file\":{:?},\"octets\":4}}\n", file.to_str().unwrap());
+    assert_eq!(run(&line, None, true).2, written);
 }
 
 #[test]
