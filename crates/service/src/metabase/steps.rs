@@ -184,7 +184,10 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
         let more = kept.len().saturating_sub(NOTES_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let (verb, them) = if kept.len() == 1 { ("is", "it") } else { ("are", "them") };
-        notes.push(format!("{}{more} {verb} kept without effect: nothing here reads {them}.", names.join(", ")));
+        notes.push(format!(
+            "{}{more} {verb} kept without effect: nothing here reads {them}.",
+            names.join(", ")
+        ));
     }
     notes.extend(misplaced);
     if more > 0 {
