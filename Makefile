@@ -31,6 +31,6 @@ bench:
 sim:
 	cargo run --release --locked -p postroad-lab --example sim -- $(or $(ARGS),--seeds 5000)
 
-# Each fuzz target for a minute. Needs cargo-fuzz (cargo install cargo-fuzz).
+# Each fuzz target for a minute, or make fuzz ARGS="settings ip_list". Needs cargo-fuzz (cargo install cargo-fuzz).
 fuzz:
-	ci/fuzz.sh
+	ci/fuzz.sh $(ARGS)

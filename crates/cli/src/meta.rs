@@ -85,6 +85,14 @@ struct Exported {
     text: String,
 }
 
+/// The answer to one that went into a file.
+#[derive(Serialize)]
+struct Written {
+    form: Form,
+    file: String,
+    octets: usize,
+}
+
 impl Asker<'_, '_> {
     fn run(&mut self, verb: Meta) -> Result<u8, Trouble> {
         match verb {
@@ -109,8 +117,8 @@ impl Asker<'_, '_> {
             Meta::Unset { what, how } => self.unset(what.at()?, how),
             Meta::Create { path, key_type, how } => self.steps(forms::create(path, key_type), how),
             Meta::Delete { what, how } => self.delete(what, how),
-            Meta::Diff { file, prune } => self.diff(&file, prune),
-            Meta::Apply { file, prune, how } => self.apply(&file, prune, how),
+            Meta::Diff { file, prune } => self.diff(&file, prune.wanted()),
+            Meta::Apply { file, prune, how } => self.apply(&file, prune.wanted(), how),
             Meta::Import { file, apply, how } => self.import(&file, apply, how),
             Meta::Rollback { generation: Some(generation), how } => {
                 self.changed(MetaRequest::Rollback { generation, how: how.how() })
@@ -300,12 +308,18 @@ impl Asker<'_, '_> {
             }
             return Ok(DONE);
         };
-        let mut draft = Draft::new(&file, force)?;
+        let (mut draft, mut octets) = (Draft::new(&file, force)?, 0);
         (self.ask)(request, &mut |item| match item {
-            MetaItem::Text(piece) => draft.add(&piece),
+            MetaItem::Text(piece) => {
+                octets += piece.len();
+                draft.add(&piece)
+            }
             _ => Err(glue::stranger()),
         })?;
         draft.finish()?;
+        if self.screen.json {
+            self.screen.object(&Written { form, file: file.display().to_string(), octets })?;
+        }
         Ok(DONE)
     }
 

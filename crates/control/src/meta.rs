@@ -52,10 +52,17 @@ pub enum MetaRequest {
     Apply {
         /// The text.
         text: Given,
-        /// Whether records that the text does not name go, at the keys that it names.
-        prune: bool,
+        /// What goes that the text does not name.
+        prune: Prune,
         /// How.
         how: How,
+    },
+    /// What `Apply` would change, also where it would be refused: one `MetaItem::Change`.
+    Diff {
+        /// The text.
+        text: Given,
+        /// As for `Apply`.
+        prune: Prune,
     },
     /// The tree as a text: `MetaItem::Text` pieces.
     Export {
@@ -168,6 +175,7 @@ impl MetaRequest {
             | Self::Get { .. }
             | Self::Find { .. }
             | Self::Schema
+            | Self::Diff { .. }
             | Self::Export { .. }
             | Self::Check { .. }
             | Self::Log { .. }
@@ -239,6 +247,18 @@ pub struct Given {
     pub name: String,
     /// The text itself.
     pub text: Option<String>,
+}
+
+/// What goes where a text does not name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prune {
+    /// Nothing.
+    Nothing,
+    /// The properties of keys that it names.
+    Properties,
+    /// Those, and keys below the ones that it names.
+    Keys,
 }
 
 /// The form of an export.
@@ -491,10 +511,16 @@ pub struct ImportReport {
     pub taken: u64,
     /// Kept without effect.
     pub kept: u64,
+    /// Parts of the file that are no concern of a mail server.
+    pub left: u64,
     /// Refused.
     pub refused: u64,
+    /// Secrets that must be entered again.
+    pub not_decryptable: u64,
     /// What it changes.
     pub change: ChangeReport,
+    /// Why all of it is refused, or would be with `apply`; empty where it is not.
+    pub refusal: String,
 }
 
 /// One thing an import says.
@@ -518,8 +544,12 @@ pub enum ImportKind {
     Taken,
     /// It is kept, and nothing reads it.
     Kept,
-    /// It was put into other words: a path, a user type, a meaning on which sources disagree.
+    /// It is kept, and mail will go another way than it did.
+    Lost,
+    /// It was put into other words: a path, a folder, a meaning on which sources disagree.
     Translated,
+    /// It is no concern of a mail server: it is left out.
+    Left,
     /// It is encrypted by a key that the file does not have: it must be entered again.
     NotDecryptable,
     /// It is not taken.

@@ -6,8 +6,10 @@ use crate::ipsec;
 use crate::path::KeyPath;
 use crate::record::{ATTRIBUTE_NAMES, Data, Record};
 use crate::schema::{DataType, Property};
+use crate::text::Pin;
 use crate::tree::Tree;
 use crate::typed::{self, NO_ATTRIBUTES};
+use crate::values;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -16,27 +18,51 @@ const HEAD: &str = "\
 # Secrets are not exported.
 ";
 
-/// A key and all below it. What a property is for stands above its first value.
+/// A key and all below it. What a property is for stands above its first value, and what is pinned over a value, with its place,
+/// above that.
 #[must_use]
-pub fn export(tree: &Tree, path: &KeyPath) -> String {
+pub fn export(tree: &Tree, path: &KeyPath, pins: &[(&Pin, String)]) -> String {
     let mut text = String::from(HEAD);
     let mut told: BTreeSet<u32> = BTreeSet::new();
+    let mut left: Vec<&(&Pin, String)> = pins.iter().filter(|(pin, _)| pin.path.is_within(path)).collect();
     for (path, node) in tree.walk_from(path) {
         let _ = writeln!(text, "\n[{}]", quoted(&path.to_string()));
+        let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(pin, _)| pin.path == path);
+        left = elsewhere;
+        for (pin, place) in here {
+            let _ = writeln!(text, "# pinned by {place}: {}", pair(&pin.record));
+        }
         for record in node.records() {
-            let name = catalogue::name_of(record.id);
             if typed::is_secret(record) {
-                let _ = writeln!(text, "# {name} is set; secrets are not exported");
+                let _ =
+                    writeln!(text, "# {} is set; secrets are not exported", catalogue::name_of(record.id));
                 continue;
             }
             let property = catalogue::by_id(record.id);
             if let Some(property) = property.filter(|p| !p.doc.is_empty() && told.insert(p.id)) {
                 let _ = writeln!(text, "# {}", property.doc);
             }
-            let _ = writeln!(text, "{name} = {}", value(property, record));
+            let _ = writeln!(text, "{}", pair(record));
         }
     }
+    for (pin, place) in left {
+        let pair = pair(&pin.record);
+        let _ = writeln!(text, "\n# pinned by {place}, at a key that is not stored, {}: {pair}", pin.path);
+    }
     text
+}
+
+/// Name and value, and what the value means where it does not say so itself.
+fn pair(record: &Record) -> String {
+    let name = catalogue::name_of(record.id);
+    if typed::is_secret(record) {
+        return format!("{name}, a secret");
+    }
+    let value = value(catalogue::by_id(record.id), record);
+    match values::show(record).meaning {
+        meaning if meaning.is_empty() => format!("{name} = {value}"),
+        meaning => format!("{name} = {value} # {meaning}"),
+    }
 }
 
 fn value(property: Option<&Property>, record: &Record) -> String {
@@ -73,8 +99,7 @@ fn plain(property: &Property, record: &Record) -> Option<String> {
         },
         Data::Dword(number) => {
             check::number(property, *number).ok()?;
-            let name = property.names.iter().find(|(known, _)| known == number);
-            Some(name.map_or_else(|| number.to_string(), |(_, name)| format!("{number} # {name}")))
+            Some(number.to_string())
         }
         Data::String(text) | Data::ExpandSz(text) => Some(quoted(text)),
         Data::MultiSz(list) => Some(listed(list)),

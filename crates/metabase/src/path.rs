@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Characters of a key's name, as in the original.
 pub const NAME_MAX: usize = 256;
@@ -15,17 +16,19 @@ pub const DEPTH_MAX: usize = 32;
 const KNOWN: [(usize, &str); 6] =
     [(0, "LM"), (1, "SmtpSvc"), (2, "Info"), (3, "Domain"), (3, "RoutingSources"), (3, "EventManager")];
 
-/// The path of a key; the root is the empty list of names, shown as `/`.
+/// The path of a key; the root is the empty list of names, shown as `/`. A copy shares the names, and so does the path of a key
+/// below: a change has the path of each of its records, often hundreds of thousands.
 #[derive(Clone, Debug, Default)]
 pub struct KeyPath {
-    names: Vec<Name>,
+    names: Arc<[Arc<Name>]>,
 }
 
 /// One key's name, and its form for comparing.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
-    shown: String,
-    folded: String,
+    shown: Box<str>,
+    /// None where it is the same.
+    folded: Option<Box<str>>,
 }
 
 /// Why a text is no path.
@@ -61,19 +64,20 @@ impl KeyPath {
     /// # Errors
     /// `PathError`.
     pub fn read(text: &str) -> Result<Self, PathError> {
-        let mut path: Self = text.parse()?;
-        let first = path.names.first().map(|name| name.folded.as_str());
+        let path: Self = text.parse()?;
+        let first = path.folded().next();
         let is_short = !text.starts_with('/') && first.is_some_and(|first| first != "lm");
+        let mut names = path.names.to_vec();
         if is_short || first == Some("smtpsvc") {
-            path.names.insert(0, Name::new("LM")?);
+            names.insert(0, Arc::new(Name::new("LM")?));
         }
-        for (depth, name) in path.names.iter_mut().enumerate() {
-            let known = KNOWN.iter().find(|(at, known)| *at == depth && fold(known) == name.folded);
+        for (depth, name) in names.iter_mut().enumerate() {
+            let known = KNOWN.iter().find(|(at, known)| *at == depth && fold(known) == name.folded());
             if let Some((_, known)) = known {
-                name.shown = (*known).to_owned();
+                *name = Arc::new(Name::new(known)?);
             }
         }
-        Self::checked(path.names)
+        Self::checked(names)
     }
 
     /// The key `name` below this one.
@@ -81,8 +85,8 @@ impl KeyPath {
     /// # Errors
     /// `PathError`.
     pub fn child(&self, name: &str) -> Result<Self, PathError> {
-        let mut names = self.names.clone();
-        names.push(Name::new(name)?);
+        let mut names = self.names.to_vec();
+        names.push(Arc::new(Name::new(name)?));
         Self::checked(names)
     }
 
@@ -90,23 +94,23 @@ impl KeyPath {
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let (_, above) = self.names.split_last()?;
-        Some(Self { names: above.to_vec() })
+        Some(Self { names: above.into() })
     }
 
     /// The last name; none at the root.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.names.last().map(|name| name.shown.as_str())
+        self.names.last().map(|name| &*name.shown)
     }
 
     /// The names from the root down, as they are shown.
     pub fn names(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.names.iter().map(|name| name.shown.as_str())
+        self.names.iter().map(|name| &*name.shown)
     }
 
     /// The names in the form that is compared.
     pub(crate) fn folded(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.names.iter().map(|name| name.folded.as_str())
+        self.names.iter().map(|name| name.folded())
     }
 
     /// How many keys it is below the root.
@@ -121,11 +125,19 @@ impl KeyPath {
         self.names.len() >= above.names.len() && self.folded().zip(above.folded()).all(|(a, b)| a == b)
     }
 
-    fn checked(names: Vec<Name>) -> Result<Self, PathError> {
+    /// The same path, which shares with another one the names that both begin with.
+    pub(crate) fn sharing(mut self, other: &Self) -> Self {
+        let same = self.names().zip(other.names()).take_while(|(a, b)| a == b).count();
+        let shared = other.names.iter().take(same).chain(self.names.iter().skip(same));
+        self.names = shared.cloned().collect();
+        self
+    }
+
+    fn checked(names: Vec<Arc<Name>>) -> Result<Self, PathError> {
         if names.len() > DEPTH_MAX {
             return Err(PathError::TooDeep(names.len()));
         }
-        Ok(Self { names })
+        Ok(Self { names: names.into() })
     }
 }
 
@@ -149,7 +161,12 @@ impl Name {
         if name.chars().any(char::is_control) {
             return Err(PathError::Control);
         }
-        Ok(Self { shown: name.into(), folded: fold(name) })
+        let folded = fold(name);
+        Ok(Self { shown: name.into(), folded: (folded != name).then(|| folded.into()) })
+    }
+
+    fn folded(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.shown)
     }
 }
 
@@ -171,7 +188,7 @@ impl FromStr for KeyPath {
             Err(PathError::Empty(_)) => Err(PathError::Empty(text.chars().take(80).collect())),
             name => name,
         };
-        Self::checked(inner.split('/').map(name).collect::<Result<_, _>>()?)
+        Self::checked(inner.split('/').map(|part| name(part).map(Arc::new)).collect::<Result<_, _>>()?)
     }
 }
 
@@ -201,7 +218,13 @@ impl PartialOrd for KeyPath {
 impl Ord for KeyPath {
     /// A key comes before those below it.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.folded().cmp(other.folded())
+        for (own, other) in self.names.iter().zip(other.names.iter()) {
+            // Paths of one change share most names.
+            if !Arc::ptr_eq(own, other) && own.folded() != other.folded() {
+                return own.folded().cmp(other.folded());
+            }
+        }
+        self.depth().cmp(&other.depth())
     }
 }
 

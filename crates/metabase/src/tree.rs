@@ -229,7 +229,11 @@ impl Tree {
                     Err(_) if records.len() >= RECORDS_MAX => {
                         return Err(OpError::Full(format!("{path} has {RECORDS_MAX} records already")));
                     }
-                    Err(at) => records.insert(at, record.clone()),
+                    Err(at) => {
+                        // Most keys have a record or two, and a tree has up to a million keys.
+                        records.reserve_exact(1);
+                        records.insert(at, record.clone());
+                    }
                 }
                 Ok(())
             }),

@@ -14,6 +14,7 @@ use crate::forms::{self, Bad, ITEMS_MAX};
 use crate::ipsec;
 use crate::record::{DATA_MAX, Data, Record, SECURE, StoredType};
 use crate::schema::{DataType, Property};
+use ipnet::IpNet;
 use std::fmt::Write;
 
 /// A value as it is shown.
@@ -83,6 +84,10 @@ pub fn line(record: &Record) -> String {
         return "(secret)".into();
     }
     let Shown { value, is_list, meaning } = show(record);
+    if matches!(record.data, Data::Binary(_)) && !meaning.is_empty() {
+        // In words it says more than its octets would.
+        return meaning;
+    }
     let bare = matches!(record.data, Data::Dword(_) | Data::Binary(_));
     let mut line = String::new();
     let (mut used, mut separator) = (0, "");
@@ -104,13 +109,11 @@ pub fn line(record: &Record) -> String {
     if is_list {
         line = format!("[{line}]");
     }
-    match (line.is_empty(), meaning.is_empty()) {
-        (_, true) => line,
-        (true, false) => meaning,
-        (false, false) => format!("{line} ({meaning})"),
-    }
+    if meaning.is_empty() { line } else { format!("{line} ({meaning})") }
 }
 
+/// Networks that words name.
+const NETWORKS_SHOWN: usize = 8;
 /// Characters of a value in one line: a terminal's width or two; the whole value can be asked for.
 const LINE_MAX: usize = 160;
 
@@ -218,32 +221,33 @@ fn hex(octets: &[u8]) -> String {
 }
 
 fn show_networks(octets: &[u8]) -> Shown {
-    if octets.is_empty() {
-        return Shown { value: vec![String::new()], is_list: false, meaning: "an empty list".into() };
-    }
     let lists = ipsec::decode(octets);
     match &lists {
         // More could not be given again.
-        Ok(lists) if ipsec::is_plain(octets) && lists.granted.len() <= ITEMS_MAX => {
-            let value = lists.granted.iter().map(|net| {
-                if net.prefix_len() == net.max_prefix_len() {
-                    net.addr().to_string()
-                } else {
-                    net.to_string()
-                }
-            });
-            Shown { value: value.collect(), is_list: true, meaning: String::new() }
-        }
+        Ok(lists) if ipsec::is_plain(octets) && lists.granted.len() <= ITEMS_MAX => Shown {
+            value: lists.granted.iter().map(network).collect(),
+            is_list: true,
+            meaning: String::new(),
+        },
         _ => {
-            let why = match &lists {
-                Ok(lists) if !lists.refused.is_empty() => "it lists who is refused".to_owned(),
-                Ok(_) => "it is not written as usual, or too long".to_owned(),
-                Err(unknown) => unknown.to_string(),
+            let meaning = match &lists {
+                Ok(lists) if !lists.refused.is_empty() => {
+                    let shown: Vec<_> = lists.refused.iter().take(NETWORKS_SHOWN).map(network).collect();
+                    let more = lists.refused.len() - shown.len();
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    format!("all except {}{more}", shown.join(", "))
+                }
+                Ok(_) => "kept as it is: it is not written as usual, or too long".into(),
+                Err(unknown) => format!("kept as it is: {unknown}"),
             };
-            let meaning = format!("kept as it is: {why}");
             Shown { value: vec![format!("0x{}", hex(octets))], is_list: false, meaning }
         }
     }
+}
+
+/// A network; an address alone as one.
+fn network(net: &IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
 fn meaning(property: &Property, number: u32) -> String {

@@ -5,7 +5,7 @@ use postroad_metabase::compile;
 use postroad_metabase::ipsec;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{Data, Record, SECURE, VOLATILE};
-use postroad_metabase::text::{export, pins, steps};
+use postroad_metabase::text::{Prune, export, pins, steps};
 use postroad_metabase::tree::{Op, Tree};
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn fresh() -> Tree {
 
 /// The one record that a line under `/LM/x` sets.
 fn one(line: &str) -> Record {
-    let ops = steps(&format!("[\"/LM/x\"]\n{line}\n"), "f", &Tree::new(), false).unwrap();
+    let ops = steps(&format!("[\"/LM/x\"]\n{line}\n"), "f", &Tree::new(), Prune::Nothing).unwrap();
     match ops.as_slice() {
         [Op::Create(_), Op::Set(_, record)] => record.clone(),
         other => unreachable!("{other:?}"),
@@ -32,7 +32,7 @@ fn one(line: &str) -> Record {
 
 #[track_caller]
 fn refused(line: &str, expected: &str) {
-    let errors = steps(&format!("[\"/LM/x\"]\n{line}\n"), "f", &Tree::new(), false).unwrap_err();
+    let errors = steps(&format!("[\"/LM/x\"]\n{line}\n"), "f", &Tree::new(), Prune::Nothing).unwrap_err();
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors, [format!("f:2:{expected}")]);
 }
@@ -89,12 +89,13 @@ fn errors() {
         "7 = { type = \"BINARY\", value = \"0\" }",
         "5: UnknownName_7: the value is no BINARY. Give hexadecimal digits in quotes, or a list of networks.",
     );
-    let twice = steps("[\"/LM/x\"]\n7 = 1\n[\"/lm/X\"]\n7 = 2\n", "f", &Tree::new(), false).unwrap_err();
+    let twice =
+        steps("[\"/LM/x\"]\n7 = 1\n[\"/lm/X\"]\n7 = 2\n", "f", &Tree::new(), Prune::Nothing).unwrap_err();
     assert_eq!(
         twice[0].to_string(),
         "f:4:5: UnknownName_7: is set twice at /LM/X, first in line 2. Keep one of the two."
     );
-    assert!(steps("[\"/LM//x\"]\n", "f", &Tree::new(), false).is_err());
+    assert!(steps("[\"/LM//x\"]\n", "f", &Tree::new(), Prune::Nothing).is_err());
 }
 
 #[test]
@@ -109,26 +110,82 @@ fn pins_keep_to_keys_that_count() {
     ] {
         assert!(pins(text, "f").is_err(), "{text}");
     }
-    assert!(steps("[\"/LM/SmtpSvc\"]\nRelayIpList = [\"::/0\"]", "f", &Tree::new(), false).is_ok());
+    assert!(steps("[\"/LM/SmtpSvc\"]\nRelayIpList = [\"::/0\"]", "f", &Tree::new(), Prune::Nothing).is_ok());
 }
 
 #[test]
 fn a_text_is_applied_once() {
     let tree = fresh();
     let text = "[\"/LM/SmtpSvc/1\"]\nHopCount = 5\n[\"/LM/SmtpSvc/1/Domain/a.b\"]\nSmtpUseTcpDns = 2\n";
-    let ops = steps(text, "f", &tree, false).unwrap();
+    let ops = steps(text, "f", &tree, Prune::Nothing).unwrap();
     let after = tree.apply(&ops).unwrap();
     assert_eq!(after.record(&path("/LM/SmtpSvc/1"), 36886).unwrap().data, Data::Dword(5));
-    assert_eq!(steps(text, "f", &after, false), Ok(Vec::new()));
+    assert_eq!(steps(text, "f", &after, Prune::Nothing), Ok(Vec::new()));
     let secret = Op::Set(path("/LM/SmtpSvc/1"), record(36949, 1 | SECURE, 1, Data::String("s3cret".into())));
     let after = after.apply(&[secret]).unwrap();
-    let pruned = after.apply(&steps(text, "f", &after, true).unwrap()).unwrap();
+    let pruned = after.apply(&steps(text, "f", &after, Prune::Properties).unwrap()).unwrap();
     let left: Vec<_> =
         pruned.node(&path("/LM/SmtpSvc/1")).unwrap().records().map(|record| record.id).collect();
-    assert_eq!(left, [36886, 36949], "a secret stays");
+    assert_eq!(left, [1002, 36886, 36949], "a secret stays, and what the key is");
     let service = path("/LM/SmtpSvc");
     let records = |tree: &Tree| tree.node(&service).unwrap().records().len();
     assert_eq!(records(&pruned), records(&tree), "a key that is not named is left alone");
+}
+
+/// A key that an export has lost goes with `Keys`, and what a key is stays where a hand does not write it.
+#[test]
+fn keys_are_pruned_where_that_is_asked() {
+    let domain = |name: &str| {
+        Op::Set(path(&format!("/LM/SmtpSvc/1/Domain/{name}")), record(36997, 1, 1, Data::Dword(2)))
+    };
+    let below = Op::Create(path("/LM/SmtpSvc/1/Domain/b.example/deep/er"));
+    let tree = fresh().apply(&[domain("a.example"), domain("b.example"), below]).unwrap();
+    let all = export(&tree, &KeyPath::root(), &[]);
+    let (before, rest) = all.split_once("[\"/LM/SmtpSvc/1/Domain/b.example\"]").unwrap();
+    assert!(rest.contains("deep/er"));
+    assert_eq!(steps(before, "f", &tree, Prune::Properties), Ok(Vec::new()));
+    let gone = Op::Delete(path("/LM/SmtpSvc/1/Domain/b.example"));
+    assert_eq!(steps(before, "f", &tree, Prune::Keys), Ok(vec![gone]));
+    // A key on the way to one that is named stays.
+    let deep = "[\"/LM/SmtpSvc\"]\n[\"/LM/SmtpSvc/1/Domain/b.example/deep\"]\n";
+    let left = tree.apply(&steps(deep, "f", &tree, Prune::Keys).unwrap()).unwrap();
+    assert!(left.node(&path("/LM/SmtpSvc/1/Domain/a.example")).is_some());
+    assert!(left.node(&path("/LM/SmtpSvc/1/Domain/b.example/deep")).is_some());
+    assert!(left.node(&path("/LM/SmtpSvc/1/Domain/b.example/deep/er")).is_none());
+    let by_hand = "[\"/LM/SmtpSvc/1\"]\nHopCount = 5\n";
+    let left = tree.apply(&steps(by_hand, "f", &tree, Prune::Properties).unwrap()).unwrap();
+    let left: Vec<_> = left.node(&path("/LM/SmtpSvc/1")).unwrap().records().map(|record| record.id).collect();
+    assert_eq!(left, [1002, 36886]);
+}
+
+#[test]
+fn an_export_tells_what_a_number_means_and_what_is_pinned() {
+    let given = pins(
+        "[\"/LM/SmtpSvc/1\"]\nHopCount = 7\nServerBindings = [\"127.0.0.1:2599:\"]\n\
+                      [\"/LM/SmtpSvc/1/Domain/a.b\"]\nSmtpUseTcpDns = 2\n",
+        "f",
+    )
+    .unwrap();
+    let given: Vec<_> = given.iter().map(|pin| (pin, format!("f:{}", pin.line))).collect();
+    let tree = fresh()
+        .apply(&[
+            Op::Set(path("/LM/SmtpSvc/1"), record(36886, 1, 1, Data::Dword(9))),
+            Op::Set(path("/LM/SmtpSvc/1"), record(6000, 1, 2, Data::Dword(3))),
+        ])
+        .unwrap();
+    let text = export(&tree, &KeyPath::root(), &given);
+    for line in [
+        "ConnectionTimeout = 600 # 10 minutes",
+        "AuthFlags = 3 # AuthAnonymous | AuthBasic",
+        "# pinned by f:2: HopCount = 7",
+        "HopCount = 9",
+        "# pinned by f:3: ServerBindings = [\"127.0.0.1:2599:\"]",
+        "# pinned by f:5, at a key that is not stored, /LM/SmtpSvc/1/Domain/a.b: SmtpUseTcpDns = 2 # udp-only",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    assert_eq!(steps(&text, "f", &tree, Prune::Keys), Ok(Vec::new()), "{text}");
+    assert!(!export(&tree, &path("/LM/SmtpSvc/1/Domain"), &given).contains("HopCount"));
 }
 
 #[test]
@@ -141,7 +198,7 @@ fn an_export_can_be_read_by_people() {
         Op::Set(path("/LM/b"), record(61541, VOLATILE, 1, Data::String("a\n\"b\"\u{7}".into()))),
     ];
     let tree = Tree::new().apply(&ops).unwrap();
-    let text = export(&tree, &path("/LM"));
+    let text = export(&tree, &path("/LM"), &[]);
     let body: Vec<_> = text.lines().skip_while(|line| !line.is_empty()).collect();
     assert_eq!(
         body,
@@ -207,20 +264,20 @@ proptest! {
             Op::Set(path, Record { id, attributes, user_type, data })
         }).collect();
         let tree = Tree::new().apply(&ops).unwrap();
-        let text = export(&tree, &KeyPath::root());
-        prop_assert_eq!(steps(&text, "f", &tree, true), Ok(Vec::new()), "{}", text);
+        let text = export(&tree, &KeyPath::root(), &[]);
+        prop_assert_eq!(steps(&text, "f", &tree, Prune::Keys), Ok(Vec::new()), "{}", text);
     }
 
     #[test]
     fn no_text_panics(text in "(\\[\"/[a-zA-Z/1]{0,12}\"\\]\n)?((HopCount|0x|UnknownName_|RelayIpList|61540) ?= ?[\\[\\]{}\"0-9a-z.,:=_/\u{e9} -]{0,24}\n?){0,6}") {
-        let _ = steps(&text, "f", &fresh(), true);
+        let _ = steps(&text, "f", &fresh(), Prune::Properties);
         let _ = pins(&text, "f");
     }
 }
 
 #[test]
 fn a_fresh_tree_comes_back() {
-    let text = export(&fresh(), &KeyPath::root());
-    let made = Tree::new().apply(&steps(&text, "f", &Tree::new(), true).unwrap()).unwrap();
+    let text = export(&fresh(), &KeyPath::root(), &[]);
+    let made = Tree::new().apply(&steps(&text, "f", &Tree::new(), Prune::Properties).unwrap()).unwrap();
     assert_eq!(fresh().diff(&made), []);
 }

@@ -82,14 +82,15 @@ fn the_sample_is_told() {
         "Translated /LM/SmtpSvc/1 DropDirectory: \"C:\\\\Inetpub\\\\mailroot\\\\Drop\" became \"Drop\", a folder inside the \
          data folder",
         "Taken /LM/SmtpSvc/1 RelayIpList: one network may relay: 127.0.0.1/32",
-        "Refused / IIS_Global: the old installation's bookkeeping and its session key are of no use here",
+        "Left / IIS_Global: the old installation's bookkeeping and its session key are of no use here",
     ] {
         assert!(lines.iter().any(|line| line == wanted), "{wanted}\n{lines:#?}");
     }
     let bindings = all.lines.iter().find(|line| line.name == "ServerBindings").unwrap();
     assert!(bindings.text.contains("below 1024"), "{bindings:?}");
-    let kept = all.lines.iter().filter(|line| line.kind == LineKind::Kept).count() as u64;
-    assert_eq!((all.kept, all.refused, all.not_decryptable), (kept, 0, 0));
+    let is_kept = |line: &&xml::Line| matches!(line.kind, LineKind::Kept | LineKind::Lost);
+    let kept = all.lines.iter().filter(is_kept).count() as u64;
+    assert_eq!((all.kept, all.refused, all.left, all.not_decryptable), (kept, 0, 1, 0));
     assert_eq!(all.taken + all.kept + 1, all.lines.len() as u64);
 }
 
@@ -116,9 +117,113 @@ fn the_excerpt_is_taken() {
     assert_eq!(tree.record(&service, 36920).unwrap().data, Data::MultiSz(vec![]));
     assert_eq!(tree.record(&service, 61537).unwrap().attributes, 0);
     let lines = said(EXCERPT);
-    let user_type = "Translated /LM/SmtpSvc AuthFlags: has the user type IIS_MD_UT_SERVER, IIS_MD_UT_FILE in the schema; \
-                     it is kept as it is";
-    assert!(lines.iter().any(|line| line == user_type), "{lines:#?}");
+    let user_type = "; it keeps the user type IIS_MD_UT_SERVER, which is IIS_MD_UT_FILE in the schema";
+    assert!(lines.iter().any(|line| line.contains("AuthFlags") && line.ends_with(user_type)), "{lines:#?}");
+}
+
+/// The documentation has the flags in another order, and two times of the schema where ours has one.
+#[test]
+fn the_excerpt_is_written_byte_for_byte() {
+    let (before, rest) = EXCERPT.split_once("<!--").unwrap();
+    let (_, after) = rest.split_once("-->\n").unwrap();
+    let expected = format!("{before}{after}")
+        .replace("AuthBasic | AuthAnonymous | AuthNTLM", "AuthAnonymous | AuthBasic | AuthNTLM")
+        .replace("444e436defb8c201", "9676376defb8c201");
+    // The tree has the keys above as well, which the excerpt leaves out.
+    let facts = Facts { generation: 1023, history: 154, schema_time: 0x01c2_b8ef_6d37_7696 };
+    let written = write(&tree(EXCERPT), &facts);
+    let (head, rest) = written.split_once("<IIS_ROOT").unwrap();
+    let (_, service) = rest.split_once("</IIsComputer>\n").unwrap();
+    assert_eq!(format!("{head}{service}"), expected);
+}
+
+/// The original's schema has neither what is ours nor what goes by its number.
+#[test]
+fn what_the_original_does_not_know_is_written_as_custom() {
+    let own = "<IIsSmtpService Location='/LM/SmtpSvc' DnsServers='192.0.2.53:53' BackupKeep='3' UnknownName_61537='1' HopCount='9'/>";
+    let text = format!("<configuration><MBProperty>{own}</MBProperty></configuration>");
+    let written = write(&tree(&text), &Facts::default());
+    for name in ["DnsServers", "BackupKeep", "UnknownName_61537"] {
+        assert!(written.contains(&format!("Name=\"{name}\"")), "{name}: {written}");
+        assert!(!written.contains(&format!("\t\t{name}=")), "{name}: {written}");
+    }
+    assert!(written.contains("\t\tHopCount=\"9\""), "{written}");
+    let again = taken(&written);
+    assert_eq!(Tree::new().apply(&again.ops).unwrap().diff(&tree(&text)), []);
+}
+
+#[test]
+fn a_route_that_is_lost_is_told_by_its_bits() {
+    let route = |attributes: &str| {
+        let text = file("/LM/SmtpSvc/1/Domain/example.org", attributes, "");
+        let line = taken(&text).lines.into_iter().find(|line| line.name == "RouteAction").unwrap();
+        (line.kind, line.text)
+    };
+    let check = |attributes: &str, words: &[&str]| {
+        let (kind, text) = route(attributes);
+        assert_eq!(kind, LineKind::Lost, "{attributes}");
+        assert!(words.iter().all(|word| text.contains(word)), "{attributes}: {text}");
+    };
+    check(
+        "RouteAction='2' RouteActionString='[192.0.2.20]'",
+        &["example.org", "SmartHost", "not to [192.0.2.20]"],
+    );
+    check("RouteAction='0x12'", &["RouteActionString", "not be delivered"]);
+    check("RouteAction='32'", &["not be delivered"]);
+    check("RouteAction='4'", &["TLS is not demanded"]);
+    check("RouteAction='256'", &["logs in"]);
+    assert!(!route("RouteAction='2'").1.contains("TLS"));
+    assert_eq!(route("RouteAction='0'").0, LineKind::Kept);
+}
+
+#[test]
+fn a_path_is_told_as_it_is_stored() {
+    let stored = Tree::new().apply(&[Op::Create(path(SERVER))]).unwrap();
+    let text = file("/lm/SMTPSVC/1", "MaxRecipients='7'", "");
+    let lines = take(text.as_bytes(), "MetaBase.xml", &stored).unwrap().lines;
+    let lines: Vec<_> =
+        lines.iter().map(|line| (line.kind, line.path.to_string(), line.text.as_str())).collect();
+    let at = "stands at /lm/SMTPSVC/1 in the file";
+    assert_eq!(lines[0], (LineKind::Translated, SERVER.into(), at));
+    assert_eq!(lines[1].1, SERVER);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
+fn what_is_given_twice_counts_once() {
+    let custom = "<Custom ID='36884' Value='8' Type='DWORD'/>";
+    let once = file(SERVER, "MaxRecipients='7'", "");
+    let key =
+        |recipients: u32| format!("<X Location='{SERVER}' MaxRecipients='{recipients}' ServerComment='c'/>");
+    let key_twice = format!("<configuration><MBProperty>{}{}</MBProperty></configuration>", key(7), key(8));
+    let id = postroad_metabase::catalogue::by_name("MaxRecipients").unwrap().id;
+    let twice = file(SERVER, "MaxRecipients='7'", &custom.replace("36884", &id.to_string()));
+    assert_eq!((taken(&once).taken, taken(&once).refused), (1, 0));
+    let all = taken(&twice);
+    assert_eq!((all.taken, all.kept, all.refused), (1, 0, 1), "{:#?}", all.lines);
+    assert!(all.lines.iter().any(|line| line.kind == LineKind::Refused && line.text.contains("once more")));
+    assert!(said(&key_twice).iter().any(|line| line.contains("in the file twice")));
+    for text in [twice, key_twice] {
+        assert_eq!(tree(&text).record(&path(SERVER), id).unwrap().data, Data::Dword(8));
+    }
+}
+
+/// What a service finds unfit afterwards is told in the place of what was said of it.
+#[test]
+fn what_is_refused_afterwards_is_told_in_its_place() {
+    let text = file(SERVER, "MaxRecipients='7' ServerComment='c' HopCount='9'", "");
+    let mut all = taken(&text);
+    let (lines, ops) = (all.lines.len(), all.ops.len());
+    let of = |name: &str| postroad_metabase::catalogue::by_name(name).unwrap().id;
+    let why =
+        ["HopCount", "ServerComment", "SmartHost"].map(|name| ((path(SERVER), of(name)), format!("{name}!")));
+    assert_eq!(all.refuse(&why.into()), 2);
+    assert_eq!((all.taken, all.kept, all.refused, all.lines.len()), (1, 0, 2, lines));
+    assert_eq!(all.ops.len(), ops - 2);
+    let refused = all.lines.iter().filter(|line| line.kind == LineKind::Refused);
+    let mut refused: Vec<_> = refused.map(|line| line.text.as_str()).collect();
+    refused.sort_unstable();
+    assert_eq!(refused, ["HopCount!", "ServerComment!"]);
 }
 
 #[test]
@@ -299,9 +404,11 @@ fn other_services_are_passed_over_in_one_line_each() {
     assert!(taken(&text).ops.is_empty());
     let wanted = [("/LM/MSFTPSVC", 1), ("/LM/W3SVC", 3), ("/Schema/Classes", 1)];
     let wanted = wanted.map(|(path, keys)| {
-        format!("Refused {path} : belongs to another service: {keys} keys are not taken")
+        let counted = if keys == 1 { "a key is".to_owned() } else { format!("{keys} keys are") };
+        format!("Left {path} : belongs to another service: {counted} left out")
     });
     assert_eq!(said(&text), wanted);
+    assert_eq!((taken(&text).left, taken(&text).refused), (3, 0));
 }
 
 #[test]
@@ -314,6 +421,7 @@ fn what_the_schema_would_not_have_is_told_and_passed_over() {
     );
     let all = taken(&text);
     assert_eq!(all.lines.iter().filter(|line| line.kind == LineKind::Refused).count(), 7, "{:#?}", all.lines);
+    assert_eq!(all.refused, 7);
     assert_eq!(all.ops[0], Op::Create(path("/LM/SmtpSvc")));
 }
 
@@ -368,7 +476,11 @@ fn large_files_are_refused_at_their_bounds() {
     assert!(fault(many.as_bytes()).contains("more than 2000 attributes"));
     let huge = format!("<configuration a='{}'/>", "x".repeat(xml::ATTRIBUTE_OCTETS_MAX + 1));
     assert!(fault(huge.as_bytes()).contains("octets in a"));
-    assert!(fault(&vec![b' '; xml::OCTETS_MAX + 1]).contains("67108865 octets"));
+    assert!(fault(&vec![b' '; xml::OCTETS_MAX + 1]).contains("33554433 octets"));
+    let key = |number: usize| format!("<k Location='/LM/SmtpSvc/{number}'/>");
+    let keys: String = (0..=xml::STEPS_MAX / 2).map(key).collect();
+    let keys = format!("<configuration><MBProperty>{keys}</MBProperty></configuration>");
+    assert!(fault(keys.as_bytes()).contains("brings more than 500000 keys and records"));
     let elements = format!("<configuration>{}", "<a/>".repeat(xml::ELEMENTS_MAX));
     assert!(fault(elements.as_bytes()).contains("more than 1000000 elements"));
 }

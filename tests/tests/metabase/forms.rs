@@ -62,6 +62,95 @@ fn pruned_keys_have_what_the_file_names() {
     assert_eq!(head(&state(&postroad).export), head(&before));
 }
 
+#[test]
+fn files_beside_a_configuration_file() {
+    let config = Config { server: "HopCount = 20\n".to_owned(), ..Config::default() };
+    let postroad = Postroad::start(&config);
+    let text = |hops: u32, recipients: u32| {
+        format!("[\"/LM/SmtpSvc/1\"]\nHopCount = {hops}\nMaxRecipients = {recipients}\n")
+    };
+    let same = file(&postroad, "same.toml", text(20, 50));
+    let other = file(&postroad, "other.toml", text(30, 50));
+    // What is pinned as the file says it does not stand in the way.
+    changed(&postroad, &["apply", &same]);
+    assert_eq!(postroad.verb(&["meta", "diff", &same]).status, 0);
+    // What is pinned otherwise is shown to differ, with a note; 2 says that nothing could be compared.
+    let diff = postroad.verb(&["meta", "diff", &other]);
+    assert_eq!(diff.status, 1, "{diff:?}");
+    for words in ["HopCount: 20", "HopCount: 30", "HopCount of /LM/SmtpSvc/1 is pinned by", "postroad.toml:"]
+    {
+        assert!(diff.stdout.contains(words), "{words}: {diff:?}");
+    }
+    crate::refused(&postroad, &["apply", &other], &[1]);
+    let wrong = file(&postroad, "wrong.toml", "[\"/LM/SmtpSvc/1\"]\nSmartHostType = 2\n");
+    let diff = postroad.verb(&["meta", "diff", &wrong]);
+    assert_eq!(diff.status, 2, "{diff:?}");
+    assert!(diff.stderr.contains("SmartHost"), "{diff:?}");
+
+    let export = postroad.verb(&["meta", "export"]).stdout;
+    let pinned = |line: &&str| line.starts_with("# pinned by ") && line.ends_with(": HopCount = 20");
+    assert!(export.lines().any(|line| pinned(&line)), "{export}");
+    let xml = postroad.verb(&["meta", "export", "--xml"]).stdout;
+    assert!(xml.contains("<!-- HopCount of /LM/SmtpSvc/1 is pinned by "), "{xml}");
+    // An export of a server with pins says the same when it is applied, whatever goes.
+    let exported = file(&postroad, "exported.toml", &export);
+    for prune in ["--prune", "--prune-keys"] {
+        let diff = postroad.verb(&["meta", "diff", &exported, prune]);
+        assert_eq!(diff.status, 0, "{prune}: {diff:?}");
+    }
+    let report = postroad.json(&["meta", "import", &file(&postroad, "out.xml", &xml)]).remove(0);
+    assert_eq!(report["change"]["differences"], serde_json::json!([]), "{report}");
+}
+
+#[test]
+fn a_key_that_a_file_has_lost_goes_where_that_is_asked() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let before = file(&postroad, "before.toml", postroad.verb(&["meta", "export"]).stdout);
+    changed(&postroad, &["set", "smtpsvc/1/domain/example.org", "SmtpUseTcpDns", "2"]);
+    assert_eq!(postroad.verb(&["meta", "diff", &before, "--prune"]).status, 0);
+    assert_eq!(postroad.verb(&["meta", "diff", &before, "--prune-keys"]).status, 1);
+    changed(&postroad, &["apply", &before, "--prune-keys"]);
+    assert_eq!(postroad.verb(&["meta", "export"]).stdout, std::fs::read_to_string(&before).unwrap());
+}
+
+#[test]
+fn lists_of_networks() {
+    let postroad = Postroad::start_stored(&Config::default());
+    let report = changed(&postroad, &["set", "smtpsvc/1", "IPSecurity", "10.0.0.0/8", "192.0.2.7"]);
+    assert!(report["notes"].to_string().contains("IPSecurity is kept without effect"), "{report}");
+    assert_eq!(raw(&postroad, "smtpsvc/1", "IPSecurity"), "10.0.0.0/8\n192.0.2.7");
+    // The two lists the other way round: all but these.
+    let mut others = postroad_metabase::ipsec::encode(&["10.0.0.0/8".parse().unwrap()]);
+    others[..8].rotate_left(4);
+    let others: String = others.iter().map(|octet| format!("{octet:02x}")).collect();
+    changed(&postroad, &["set", "smtpsvc/1", "IPSecurity", &format!("0x{others}")]);
+    let shown = postroad.verb(&["meta", "get", "smtpsvc/1", "IPSecurity"]).stdout;
+    assert!(shown.contains("all except 10.0.0.0/8"), "{shown}");
+
+    changed(&postroad, &["set", "smtpsvc/1", "RelayIpList", ""]);
+    let verb = postroad.verb(&["meta", "get", "smtpsvc/1", "RelayIpList", "--raw"]);
+    assert_eq!((verb.status, verb.stdout.as_str()), (0, ""), "a script sees no item");
+    let row = &postroad.json(&["meta", "get", "smtpsvc/1", "RelayIpList"])[0]["record"];
+    assert_eq!((&row["value"], &row["is_list"]), (&serde_json::json!([]), &true.into()), "{row}");
+}
+
+/// What a pipe brings is text, or it is said which it is not.
+#[test]
+fn a_pipe_that_cannot_be_taken() {
+    let postroad = Postroad::prepare_stored(&Config::default());
+    let xml = sample(&postroad);
+    let wide: Vec<u8> = [0xfeff].into_iter().chain(xml.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let verb = postroad.verb_reading(&["meta", "import", "-"], &wide);
+    assert_eq!(verb.status, 2, "{verb:?}");
+    assert!(verb.stderr.contains("not UTF-8"), "{verb:?}");
+    let verb = postroad.verb_reading(&["meta", "import", "-"], &vec![b' '; 1024 * 1024]);
+    assert_eq!(verb.status, 2, "{verb:?}");
+    assert!(verb.stderr.contains("too large"), "{verb:?}");
+    assert_eq!(postroad.verb_reading(&["meta", "import", "-"], xml.as_bytes()).status, 0);
+    let file = file(&postroad, "wide.xml", wide);
+    assert_eq!(postroad.verb(&["meta", "import", &file]).status, 0);
+}
+
 /// The sample, but with a binding that is free.
 fn sample(postroad: &Postroad) -> String {
     let path =

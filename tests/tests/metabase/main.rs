@@ -8,6 +8,7 @@ mod crashes;
 mod deeds;
 mod forms;
 mod full_disk;
+mod imports;
 mod refusals;
 mod rerouting;
 mod restores;

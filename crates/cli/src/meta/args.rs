@@ -2,7 +2,7 @@
 
 use super::forms;
 use clap::{Args, Subcommand};
-use postroad_control::meta::VersionWanted;
+use postroad_control::meta::{Prune, VersionWanted};
 use std::path::PathBuf;
 
 /// Keys below one another, as many as a path can name.
@@ -98,13 +98,13 @@ A path that ends in a known property finds that at the key and below it.")]
 Example:
   postroad meta diff settings.toml
 
-Exit status 0: nothing differs; 1: something does.")]
+Exit status 0: nothing differs; 1: something does; 2: it cannot be compared.")]
     Diff {
         /// The file; - for standard input
         file: PathBuf,
-        /// Also what applying it with --prune would remove
-        #[arg(long)]
-        prune: bool,
+        /// What goes
+        #[command(flatten)]
+        prune: Pruning,
     },
     /// Make what a TOML file names be as it says, in one change
     #[command(after_help = "\
@@ -114,9 +114,9 @@ Examples:
     Apply {
         /// The file; - for standard input
         file: PathBuf,
-        /// Remove properties that it does not name, at the keys that it names
-        #[arg(long)]
-        prune: bool,
+        /// What goes
+        #[command(flatten)]
+        prune: Pruning,
         /// How
         #[command(flatten)]
         how: Changing,
@@ -316,6 +316,28 @@ pub struct Check {
     /// How
     #[command(flatten)]
     pub how: Changing,
+}
+
+/// What goes where a file does not name it.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Pruning {
+    /// Remove properties that the file does not name, at the keys that it names; secrets and KeyType stay
+    #[arg(long)]
+    prune: bool,
+    /// As --prune, and delete keys below those that it names
+    #[arg(long)]
+    prune_keys: bool,
+}
+
+impl Pruning {
+    /// What was asked for.
+    pub fn wanted(self) -> Prune {
+        match self {
+            Self { prune_keys: true, .. } => Prune::Keys,
+            Self { prune: true, .. } => Prune::Properties,
+            Self { .. } => Prune::Nothing,
+        }
+    }
 }
 
 /// How a change is made.

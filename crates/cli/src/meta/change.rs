@@ -6,7 +6,7 @@ use super::{Asker, files, reports};
 use crate::ending::{DONE, NO, Trouble};
 use crate::screen::Line;
 use postroad_control::meta::{
-    ChangeReport, How, MetaItem, MetaRequest, MetaStep, RestoreReport, VersionWanted,
+    ChangeReport, How, MetaItem, MetaRequest, MetaStep, Prune, RestoreReport, VersionWanted,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -75,14 +75,18 @@ impl Asker<'_, '_> {
         }
     }
 
-    pub(super) fn diff(&mut self, file: &Path, prune: bool) -> Result<u8, Trouble> {
-        let how = Changing { dry_run: true, ..Changing::default() }.how();
-        let report = self.report(MetaRequest::Apply { text: files::given(file)?, prune, how })?;
+    pub(super) fn diff(&mut self, file: &Path, prune: Prune) -> Result<u8, Trouble> {
+        let report = self.report(MetaRequest::Diff { text: files::given(file)?, prune });
+        let report = report.map_err(|trouble| match trouble {
+            // 1 says that something differs.
+            Trouble::Says(NO, what) => Trouble::usage(what),
+            trouble => trouble,
+        })?;
         self.show(&report, reports::change)?;
         Ok(if report.differences.is_empty() { DONE } else { NO })
     }
 
-    pub(super) fn apply(&mut self, file: &Path, prune: bool, how: Changing) -> Result<u8, Trouble> {
+    pub(super) fn apply(&mut self, file: &Path, prune: Prune, how: Changing) -> Result<u8, Trouble> {
         self.changed(MetaRequest::Apply { text: files::given(file)?, prune, how: how.how() })
     }
 
@@ -94,7 +98,10 @@ impl Asker<'_, '_> {
             _ => None,
         })?;
         self.show(&report, reports::import)?;
-        Ok(DONE)
+        match apply && !report.refusal.is_empty() {
+            true => Err(Trouble::Says(NO, report.refusal)),
+            false => Ok(DONE),
+        }
     }
 
     pub(super) fn confirm(&mut self) -> Result<u8, Trouble> {

@@ -28,12 +28,18 @@ pub fn given(file: &Path) -> Result<Given, Trouble> {
         text.len() <= TEXT_MAX && serde_json::to_string(text).is_ok_and(|json| json.len() <= TEXT_MAX)
     };
     let name = shown_name(file);
-    match String::from_utf8(octets).ok().filter(fits) {
+    let text = String::from_utf8(octets);
+    let is_text = text.is_ok();
+    match text.ok().filter(fits) {
         Some(text) => Ok(Given { name, text: Some(text) }),
         // A pipe is read once, and it is another one to whoever answers.
         None if file == Path::new(STANDARD_INPUT) || !file.is_file() => {
-            let what = "is no UTF-8, or too large to be handed on. Write it to a file and name that.";
-            Err(Trouble::usage(format!("{name} {what}")))
+            let what = if is_text {
+                format!("has more than {TEXT_MAX} octets, which is too large to be handed on")
+            } else {
+                "is not UTF-8, and only a file may be UTF-16".into()
+            };
+            Err(Trouble::usage(format!("{name} {what}. Write it to a file and name that.")))
         }
         None => {
             let path = fs::canonicalize(file).map_err(|error| unreadable(file, &error))?;

@@ -105,7 +105,9 @@ pub fn import(report: &ImportReport, now: Wall) -> Vec<Line> {
         let (word, is_loss) = match line.kind {
             ImportKind::Taken => ("taken", false),
             ImportKind::Kept => ("kept", false),
+            ImportKind::Lost => ("lost", true),
             ImportKind::Translated => ("translated", false),
+            ImportKind::Left => ("left out", false),
             ImportKind::NotDecryptable => ("encrypted", true),
             ImportKind::Refused => ("refused", true),
         };
@@ -113,10 +115,16 @@ pub fn import(report: &ImportReport, now: Wall) -> Vec<Line> {
         let text = format!("  {word:<10}  {}: {}", about.trim_end(), line.text);
         lines.push(if is_loss { Line::bad(text) } else { Line::plain(text) });
     }
-    let ImportReport { taken, kept, refused, .. } = report;
-    lines.push(Line::plain(format!("{taken} taken, {kept} kept without effect, {refused} refused.")));
-    lines.extend(change(&report.change, now));
-    if !report.change.applied && !report.change.differences.is_empty() {
+    let ImportReport { taken, kept, left, refused, not_decryptable, change: made, .. } = report;
+    lines.push(Line::plain(format!(
+        "{taken} taken, {kept} kept without effect, {left} left out, {refused} refused, {not_decryptable} encrypted."
+    )));
+    if report.refusal.is_empty() || !made.differences.is_empty() {
+        lines.extend(change(made, now));
+    }
+    if !report.refusal.is_empty() {
+        lines.push(Line::bad(format!("--apply refuses this: {}", report.refusal)));
+    } else if !made.applied && !made.differences.is_empty() {
         lines.push(Line::plain("With --apply it is taken."));
     }
     lines
@@ -311,14 +319,17 @@ pub(super) mod tests {
             ],
             taken: 9,
             kept: 2,
+            left: 1,
             refused: 0,
+            not_decryptable: 1,
             change: a_change(false, 1),
+            refusal: String::new(),
         };
         let expected = [
             "MetaBase.xml",
             "  translated  /LM/SmtpSvc/1: stood at /LM/SMTPSVC/1.",
             "  encrypted   /LM/SmtpSvc/1 RoutePassword: enter it again.",
-            "9 taken, 2 kept without effect, 0 refused.",
+            "9 taken, 2 kept without effect, 1 left out, 0 refused, 1 encrypted.",
             "- /LM/SmtpSvc SmtpUseTcpDns: 0",
             "+ /LM/SmtpSvc SmtpUseTcpDns: 2",
             "It would make 1 difference; nothing is changed, generation 12 holds.",

@@ -7,7 +7,7 @@ use crate::args::{Cli, Verb};
 use crate::ending::USAGE;
 use clap::Parser;
 use postroad_control::meta::{
-    Finding, Given, How, KeyRow, Mark, MetaStep, RestoreReport, Secret, ValueRow, VersionWanted,
+    Finding, Given, How, KeyRow, Mark, MetaStep, Prune, RestoreReport, Secret, ValueRow, VersionWanted,
 };
 
 fn verb(arguments: &[&str]) -> Meta {
@@ -55,6 +55,7 @@ fn answer(request: &MetaRequest) -> Result<Vec<MetaItem>, Trouble> {
         MetaRequest::Change { how, .. }
         | MetaRequest::Apply { how, .. }
         | MetaRequest::Rollback { how, .. } => vec![change(how)],
+        MetaRequest::Diff { .. } => vec![change(&How { dry_run: true, ..How::default() })],
         MetaRequest::Check { path, .. } if path == "fine" => Vec::new(),
         MetaRequest::Check { path, .. } if path == "unknown" => {
             let unknown = Finding { untested: true, ..a_finding(false, false) };
@@ -288,12 +289,12 @@ fn files_are_compared_and_applied() {
     let given = Given { name: name.into(), text: Some("x".into()) };
     let (ended, asked, _) = run(&["diff", name], None, false);
     assert!(matches!(ended, Ok(NO)), "something differs");
-    assert!(
-        matches!(&asked[..], [MetaRequest::Apply { text, prune: false, how }] if *text == given && how.dry_run)
-    );
+    assert_eq!(asked, [MetaRequest::Diff { text: given, prune: Prune::Nothing }]);
     let (ended, asked, _) = run(&["apply", name, "--prune"], None, false);
     assert!(matches!(ended, Ok(DONE)));
-    assert!(matches!(&asked[..], [MetaRequest::Apply { prune: true, how, .. }] if !how.dry_run));
+    assert!(matches!(&asked[..], [MetaRequest::Apply { prune: Prune::Properties, how, .. }] if !how.dry_run));
+    let (_, asked, _) = run(&["apply", name, "--prune-keys"], None, false);
+    assert!(matches!(&asked[..], [MetaRequest::Apply { prune: Prune::Keys, .. }]));
     let (_, asked, _) = run(&["import", name, "--apply", "--dry-run"], None, false);
     assert!(matches!(&asked[..], [MetaRequest::Import { apply: false, .. }]));
 }
@@ -308,6 +309,10 @@ fn an_export_goes_where_it_is_told() {
     assert!(matches!(run(&line, None, false).0, Ok(DONE)));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "a\nb\n");
     assert!(matches!(run(&line, None, false).0, Err(Trouble::Says(USAGE, _))));
+    let line = [&line[..], &["--force"]].concat();
+    assert_eq!(run(&line, None, false).2, "");
+    let written = format!("{{\"form\":\"toml\",\"file\":{:?},\"octets\":4}}\n", file.to_str().unwrap());
+    assert_eq!(run(&line, None, true).2, written);
 }
 
 #[test]

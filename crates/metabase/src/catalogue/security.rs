@@ -6,15 +6,10 @@ use crate::schema::{DataType, Default, NETWORKS, Property};
 
 pub(super) static ROWS: &[Property] = &[
     // Who may connect.
-    binary("IPSecurity", 6019, NETWORKS, "Clients that may connect, or may not.")
+    binary("IPSecurity", 6019, NETWORKS, "Clients that may connect, or may not; the service turns none away by its address, which ServerBindings or a firewall can do.")
         .fresh(Default::List(&[]))
         .file()
-        .attributes(INHERIT | REFERENCE)
-        .refused(
-            "The service turns no client away by its address. Bind it to addresses that only your \
-             clients reach (ServerBindings), or let a firewall do it; RelayIpList says who may \
-             relay.",
-        ),
+        .attributes(INHERIT | REFERENCE),
     binary("AdminACL", 6027, "a security descriptor", "Who may change the key.")
         .fresh(Default::Unset("administrators"))
         .attributes(INHERIT | SECURE | REFERENCE)

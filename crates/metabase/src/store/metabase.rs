@@ -138,15 +138,16 @@ impl<S: Store> Metabase<S> {
         let commit = Commit { generation, change, deltas: &stable, pending, forget, pinned: None };
         let written = self.store.commit(&commit);
         self.noted(written)?;
-        // Not `after` itself, whose keys may differ in case from those that are kept. It is taken where the way there has
-        // more keys than may be.
-        self.tree = self.tree.apply(&steps(deltas.clone())).unwrap_or_else(|_| after.clone());
+        drop(stable);
         self.generation = generation;
         self.oldest = self.oldest.max(forget + 1);
         self.pending = match made {
-            Some(made) => Some((made, deltas)),
+            Some(made) => Some((made, deltas.clone())),
             None => self.pending.take().filter(|_| waiting.is_some()),
         };
+        // Not `after` itself, whose keys may differ in case from those that are kept. It is taken where the way there has
+        // more keys than may be.
+        self.tree = self.tree.apply(&steps(deltas)).unwrap_or_else(|_| after.clone());
         Ok(generation)
     }
 

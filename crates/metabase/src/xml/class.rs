@@ -54,8 +54,14 @@ pub(super) fn key_type(class: &str) -> Record {
     Record { id: KEY_TYPE, attributes: 0, user_type: 1, data: Data::String(class.into()) }
 }
 
-/// Whether the schema knows the property for the class.
+/// Properties that are Postroad's alone: the original's schema has none of them, so an attribute would be nothing to it.
+const INVENTED_IDS: std::ops::RangeInclusive<u32> = 100_000..=100_999;
+
+/// Whether the original's schema knows the property for the class. One that goes by its number is unknown to it as well.
 pub(super) fn has(class: &str, property: &Property) -> bool {
+    if INVENTED_IDS.contains(&property.id) || property.name.starts_with("UnknownName_") {
+        return false;
+    }
     match class {
         "IIsSmtpService" => property.keys.contains(&KeyKind::Service),
         "IIsSmtpServer" => property.keys.contains(&KeyKind::Server),

@@ -12,6 +12,16 @@ use crate::settings::ADAPTIVE;
 use crate::values::line;
 
 const SERVER_BINDINGS: u32 = 1023;
+const ROUTE_ACTION: u32 = 36946;
+/// Bits of RouteAction.
+const ROUTE_DROP: u32 = 0x1;
+const ROUTE_SMART_HOST: u32 = 0x2;
+const ROUTE_TLS: u32 = 0x4;
+const ROUTE_ALIAS: u32 = 0x10;
+const ROUTE_DELIVER: u32 = 0x20;
+const ROUTE_RELAY: u32 = 0x400 | 0x800 | 0x1000;
+/// By SASL, NTLM, in clear text, or with Kerberos.
+const ROUTE_LOGIN: u32 = 0x8 | 0x80 | 0x100 | 0x20_0000;
 const SMART_HOST_TYPE: u32 = 36905;
 const RELAY_IP_LIST: u32 = 36970;
 const USE_TCP_DNS: u32 = 36997;
@@ -30,13 +40,24 @@ pub(super) struct Said {
     pub(super) in_force: bool,
 }
 
-/// Judges a record of a known property, and puts it into other words where this service needs them.
+/// Judges a record of a known property, and puts it into other words where this service needs them. `hop` is the
+/// RouteActionString of its key.
 ///
 /// # Errors
 /// Why it is not taken.
-pub(super) fn judge(path: &KeyPath, property: &Property, record: &mut Record) -> Result<Said, String> {
+pub(super) fn judge(
+    path: &KeyPath,
+    property: &Property,
+    record: &mut Record,
+    hop: &str,
+) -> Result<Said, String> {
     let is_here = has_effect(path, property);
     within_bounds(property, record)?;
+    if let (ROUTE_ACTION, Data::Dword(bits)) = (property.id, &record.data) {
+        let plain = Said { kind: LineKind::Kept, text: short(&line(record)), in_force: false };
+        let lost = lost_route(path, *bits, hop);
+        return Ok(lost.map_or(plain, |text| Said { kind: LineKind::Lost, text, in_force: false }));
+    }
     if let Mark::Refused(why) = property.mark {
         // What the old service enforced is kept to be seen, and said not to be enforced here.
         let text = format!("{}, without effect: {why}", short(&line(record)));
@@ -78,7 +99,7 @@ pub(super) fn judge(path: &KeyPath, property: &Property, record: &mut Record) ->
 }
 
 /// Whether a property is in force and takes effect at a key.
-fn has_effect(path: &KeyPath, property: &Property) -> bool {
+pub(super) fn has_effect(path: &KeyPath, property: &Property) -> bool {
     let key = Key::parse(&path.to_string());
     property.apply().is_some() && key.is_ok_and(|key| property.keys.contains(&key.kind()))
 }
@@ -94,6 +115,33 @@ fn within_bounds(property: &Property, record: &Record) -> Result<(), String> {
     let is_named = property.names.is_empty() || property.names.iter().any(|(known, _)| *known == number);
     let is_within = property.bounds.is_none_or(|(least, most)| (least..=most).contains(&number));
     if is_named && is_within { Ok(()) } else { Err(format!("{number} is not {}", property.expectation())) }
+}
+
+/// What becomes of a domain's mail that RouteAction sent another way than all mail goes here; none where it does no such thing.
+fn lost_route(path: &KeyPath, bits: u32, hop: &str) -> Option<String> {
+    let Some(Key::Domain(domain)) = Key::at(path) else { return None };
+    let all = "like that for any other domain, through SmartHost or to the hosts that DNS names";
+    let (mut losses, set) = (Vec::new(), |bit| bits & bit != 0);
+    if set(ROUTE_SMART_HOST) {
+        let hop = if hop.is_empty() { "the host in RouteActionString".into() } else { short(hop) };
+        losses.push(format!("mail for {domain} will go {all}, not to {hop}"));
+    }
+    if set(ROUTE_ALIAS | ROUTE_DELIVER) {
+        losses.push(format!("mail for {domain} will be sent on, {all}, and not be delivered into a folder"));
+    }
+    if set(ROUTE_DROP) {
+        losses.push(format!("mail for {domain} will not go into a folder of its own"));
+    }
+    if set(ROUTE_TLS) {
+        losses.push(format!("TLS is not demanded for {domain} alone: AlwaysUseSsl demands it for all mail"));
+    }
+    if set(ROUTE_LOGIN) {
+        losses.push(format!("nobody logs in to the next hop of {domain}"));
+    }
+    if set(ROUTE_RELAY) {
+        losses.push(format!("clients may not relay to {domain} for that: RelayIpList says who may"));
+    }
+    (!losses.is_empty()).then(|| format!("kept without effect: {}", losses.join("; ")))
 }
 
 /// 36997: the words, and that sources disagree on two of its numbers.

@@ -13,8 +13,8 @@ mod value;
 mod write;
 
 pub use read::{ATTRIBUTE_OCTETS_MAX, ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, OCTETS_MAX, XML_NAME_MAX};
-pub use take::{LINES_MAX, Line, LineKind, Taken, take};
-pub use write::{Facts, schema, write};
+pub use take::{LINES_MAX, Line, LineKind, STEPS_MAX, Taken, take};
+pub use write::{Facts, remarked, schema, write};
 
 use crate::error::ConfigError;
 

@@ -8,8 +8,8 @@ use quick_xml::events::attributes::{AttrError, Attributes};
 use quick_xml::reader::Reader;
 use std::borrow::Cow;
 
-/// Octets of a file: 100,000 domains take a third of it.
-pub const OCTETS_MAX: usize = 64 * 1024 * 1024;
+/// Octets of a file, which is held in memory as a whole: 100,000 domains with three properties each take half of it.
+pub const OCTETS_MAX: usize = 32 * 1024 * 1024;
 /// Elements within one another; the original's file has 4.
 pub const DEPTH_MAX: usize = 8;
 /// Elements: as many as a tree has keys.

@@ -2,7 +2,7 @@
 
 use super::XmlError;
 use super::class::{self, GLOBAL, NO_CLASS};
-use super::judge::{Said, judge};
+use super::judge::{Said, has_effect, judge};
 use super::read::{self, Element, Piece, Source, short, unescaped};
 use super::value;
 use crate::catalogue::{by_id, by_name, name_of};
@@ -12,11 +12,14 @@ use crate::record::{Record, SECURE, StoredType};
 use crate::schema::{OWN_IDS, Property};
 use crate::tree::{Op, Tree};
 use crate::values::line;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Lines of one import, of those that only list what was taken or kept, and of those that ask for somebody's attention; what
 /// is beyond is counted.
 pub const LINES_MAX: usize = 10_000;
+/// Keys and records that are taken: 100,000 domains with four records each. An import is held as steps, as a tree and as
+/// differences at once, some 500 octets for each of these, in the process that also has the mail.
+pub const STEPS_MAX: usize = 500_000;
 
 /// What an import takes. What the file does not name stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +32,9 @@ pub struct Taken {
     pub taken: u64,
     /// Records that are kept, and nothing reads them.
     pub kept: u64,
-    /// Records that are not taken.
+    /// What is no concern of a mail server: a line each.
+    pub left: u64,
+    /// Records, and elements without one, that are not taken.
     pub refused: u64,
     /// Secrets that must be entered again.
     pub not_decryptable: u64,
@@ -55,8 +60,12 @@ pub enum LineKind {
     Taken,
     /// It is kept, and nothing reads it.
     Kept,
+    /// It is kept, and mail will go another way than it did.
+    Lost,
     /// It was put into other words, or has a meaning on which sources disagree.
     Translated,
+    /// It is no concern of a mail server here: it is left out.
+    Left,
     /// It is encrypted by a key that the file does not have: it must be entered again.
     NotDecryptable,
     /// It is not taken.
@@ -82,6 +91,10 @@ pub fn take(octets: &[u8], file: &str, current: &Tree) -> Result<Taken, XmlError
                     return Err(source.error(element.at, what));
                 }
                 taking.open(depth, &element);
+                if taking.taken.ops.len() > STEPS_MAX {
+                    let what = format!("brings more than {STEPS_MAX} keys and records");
+                    return Err(source.error(element.at, what));
+                }
             }
             Piece::Close => {
                 if depth == KEY {
@@ -107,7 +120,15 @@ struct Taking<'c> {
     taken: Taken,
     /// The key whose element is open, if it is taken.
     key: Option<KeyPath>,
+    /// The key that was taken last.
+    last: KeyPath,
+    /// Its RouteActionString.
+    hop: String,
     is_in_list: bool,
+    /// Records of that key, and whether each takes effect.
+    given: BTreeMap<u32, bool>,
+    /// Keys that were taken.
+    keys: HashSet<KeyPath>,
     /// Keys of other services that are passed over.
     others: BTreeMap<KeyPath, u64>,
     lines_quiet: usize,
@@ -124,12 +145,49 @@ struct Given<'t> {
     raw: &'t str,
 }
 
+impl Taken {
+    /// Takes records back out, each with why; how many there were. What is said of them is said in the place of it.
+    pub fn refuse(&mut self, why: &BTreeMap<(KeyPath, u32), String>) -> usize {
+        let mut gone: BTreeMap<(KeyPath, String), (&str, bool)> = BTreeMap::new();
+        self.ops.retain(|op| {
+            let Op::Set(path, record) = op else { return true };
+            let Some(why) = why.get(&(path.clone(), record.id)) else { return true };
+            let in_force = by_id(record.id).is_some_and(|property| has_effect(path, property));
+            gone.insert((path.clone(), name_of(record.id).into_owned()), (why, in_force));
+            false
+        });
+        let count = gone.len();
+        let mut told = BTreeSet::new();
+        self.lines.retain_mut(|line| {
+            let Some((why, in_force)) = gone.get_mut(&(line.path.clone(), line.name.clone())) else {
+                return true;
+            };
+            *in_force &= line.kind != LineKind::Kept;
+            (line.kind, line.text) = (LineKind::Refused, (*why).into());
+            told.insert((line.path.clone(), line.name.clone()))
+        });
+        for ((path, name), (why, in_force)) in gone {
+            let counted = if in_force { &mut self.taken } else { &mut self.kept };
+            *counted = counted.saturating_sub(1);
+            self.refused += 1;
+            if self.lines.len() < LINES_MAX && !told.contains(&(path.clone(), name.clone())) {
+                self.lines.push(Line { kind: LineKind::Refused, path, name, text: why.into() });
+            }
+        }
+        count
+    }
+}
+
 impl<'c> Taking<'c> {
     fn new(current: &'c Tree) -> Self {
         Self {
             current,
             taken: Taken::default(),
             key: None,
+            last: KeyPath::root(),
+            hop: String::new(),
+            given: BTreeMap::new(),
+            keys: HashSet::new(),
             is_in_list: false,
             others: BTreeMap::new(),
             lines_quiet: 0,
@@ -163,7 +221,8 @@ impl<'c> Taking<'c> {
         };
         if location == "." || element.name == GLOBAL {
             let text = "the old installation's bookkeeping and its session key are of no use here";
-            return self.say(LineKind::Refused, &KeyPath::root(), element.name, text);
+            self.taken.left += 1;
+            return self.say(LineKind::Left, &KeyPath::root(), element.name, text);
         }
         let path = match location.parse::<KeyPath>() {
             Ok(path) if location.starts_with('/') => path,
@@ -174,6 +233,17 @@ impl<'c> Taking<'c> {
             *self.others.entry(service).or_default() += 1;
             return;
         }
+        // Most keys stand beside the one before.
+        let path = self.current.spelled(&path).sharing(&self.last);
+        if !path.names().eq(location.split('/').filter(|name| !name.is_empty())) {
+            let text = format!("stands at {} in the file", short(&location));
+            self.say(LineKind::Translated, &path, "", text);
+        }
+        if !self.keys.insert(path.clone()) {
+            let text = "is in the file twice; of a property in both, the last one counts";
+            self.say(LineKind::Translated, &path, "", text);
+        }
+        self.given.clear();
         self.taken.ops.push(Op::Create(path.clone()));
         if path.depth() == SERVER_DEPTH && Key::parse(&path.to_string()) == Err(NotAKey::OtherServer) {
             let text =
@@ -183,9 +253,11 @@ impl<'c> Taking<'c> {
         if element.name != NO_CLASS && class::implied(&path) != Some(element.name) {
             self.taken.ops.push(Op::Set(path.clone(), class::key_type(element.name)));
         }
+        self.hop = element.value("RouteActionString").unwrap_or_default().into_owned();
         for (name, raw) in element.attributes.iter().filter(|(name, _)| *name != "Location") {
             self.attribute(&path, name, raw);
         }
+        self.last.clone_from(&path);
         self.key = Some(path);
     }
 
@@ -254,23 +326,35 @@ impl<'c> Taking<'c> {
         let attributes = given.attributes | by_schema | if was_secret { SECURE } else { 0 };
         let mut record = Record { id: given.id, attributes, user_type: given.user_type, data };
         let said = match given.property {
-            Some(property) => judge(path, property, &mut record),
+            Some(property) => judge(path, property, &mut record, &self.hop),
             None => Ok(Said { kind: LineKind::Kept, text: short(&line(&record)), in_force: false }),
         };
         let Said { kind, text, in_force } = match said {
             Ok(said) => said,
             Err(why) => return self.refuse(path, &name, why),
         };
-        *(if in_force { &mut self.taken.taken } else { &mut self.taken.kept }) += 1;
-        self.say(kind, path, &name, text);
-        if let Some(expected) = given.property.map(|property| property.user_type.number())
-            && expected != given.user_type
-        {
+        let expected = given.property.map(|property| property.user_type.number());
+        let beside = expected.filter(|expected| *expected != given.user_type).map(|expected| {
             let [here, there] = [given.user_type, expected].map(value::user_type_text);
-            let text = format!("has the user type {here}, {there} in the schema; it is kept as it is");
-            self.say(LineKind::Translated, path, &name, text);
-        }
+            format!("; it keeps the user type {here}, which is {there} in the schema")
+        });
+        self.refuse_earlier(path, given.id, &name);
+        *(if in_force { &mut self.taken.taken } else { &mut self.taken.kept }) += 1;
+        self.say(kind, path, &name, text + &beside.unwrap_or_default());
+        self.given.insert(given.id, in_force);
         self.taken.ops.push(Op::Set(path.clone(), record));
+    }
+
+    /// What a key has twice counts once: the last one, which comes over the earlier one.
+    fn refuse_earlier(&mut self, path: &KeyPath, id: u32, name: &str) {
+        let Some(was_in_force) = self.given.remove(&id) else { return };
+        *(if was_in_force { &mut self.taken.taken } else { &mut self.taken.kept }) -= 1;
+        self.taken.refused += 1;
+        let text = "is in the file once more, and the last one counts";
+        let mut same_key = self.taken.lines.iter_mut().rev().take_while(|line| line.path == *path);
+        if let Some(line) = same_key.find(|line| line.name == name) {
+            (line.kind, line.text) = (LineKind::Refused, text.into());
+        }
     }
 
     fn refuse(&mut self, path: &KeyPath, name: &str, why: impl Into<String>) {
@@ -280,7 +364,7 @@ impl<'c> Taking<'c> {
 
     fn stray(&mut self, what: &str) {
         let path = self.key.clone().unwrap_or_default();
-        self.say(LineKind::Refused, &path, "", format!("passed over: {}", short(what)));
+        self.refuse(&path, "", format!("passed over: {}", short(what)));
     }
 
     fn say(&mut self, kind: LineKind, path: &KeyPath, name: &str, text: impl Into<String>) {
@@ -294,8 +378,9 @@ impl<'c> Taking<'c> {
 
     fn end(mut self) -> Taken {
         for (service, keys) in std::mem::take(&mut self.others) {
-            let text = format!("belongs to another service: {keys} keys are not taken");
-            self.say(LineKind::Refused, &service, "", text);
+            let counted = if keys == 1 { "a key is".into() } else { format!("{keys} keys are") };
+            self.taken.left += 1;
+            self.say(LineKind::Left, &service, "", format!("belongs to another service: {counted} left out"));
         }
         for (kind, lines) in [(LineKind::Kept, self.lines_quiet), (LineKind::Refused, self.lines_loud)] {
             if lines > LINES_MAX {

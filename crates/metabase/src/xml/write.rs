@@ -38,6 +38,15 @@ pub fn write(tree: &Tree, facts: &Facts) -> String {
     text
 }
 
+/// The file with remarks, for people who read it: comments before its first key.
+#[must_use]
+pub fn remarked(mut text: String, remarks: &[String]) -> String {
+    // Two hyphens would end a comment.
+    let comment = |remark: &String| format!("<!-- {} -->\n", remark.replace("--", "- -"));
+    text.insert_str(HEAD.len().min(text.len()), &remarks.iter().map(comment).collect::<String>());
+    text
+}
+
 fn global(text: &mut String, facts: &Facts) -> fmt::Result {
     let time = u64::from_be_bytes(facts.schema_time.to_le_bytes());
     writeln!(text, "<{}\tLocation =\".\"", class::GLOBAL)?;

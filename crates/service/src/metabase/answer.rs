@@ -2,23 +2,20 @@
 
 use super::rows;
 use super::steps::{named, path};
-use super::{Live, Purpose, Registry, as_xml, aside, failed, steps_between, store_failed};
+use super::{Live, Purpose, Registry, as_xml, failed, steps_between, store_failed};
 use crate::lookup::Presence;
-use postroad_control::meta::{
-    ChangeReport, Form, Given, How, ImportKind, ImportLine, ImportReport, MetaItem, MetaRequest, PendingRow,
-};
-use postroad_control::{Failed, FailedKind, Item, TOLD_MAX};
+use postroad_control::meta::{ChangeReport, Form, How, MetaItem, MetaRequest, PendingRow};
+use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue as known_properties;
 use postroad_metabase::checks::There;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::store::Pending;
+use postroad_metabase::text::Pin;
 use postroad_metabase::{catalogue, checks, text, values, xml};
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Octets of a file that is read for an administrator: a MetaBase.xml may have 64 MiB.
-const FILE_MAX: u64 = 64 * 1024 * 1024;
 /// Characters of a piece of an exported text.
 const PIECE: usize = 64 * 1024;
 /// Changes looked through for the history of one value.
@@ -59,6 +56,11 @@ pub(crate) async fn answer(
         }
         MetaRequest::Apply { text, prune, how } => {
             let report = registry.apply(text, *prune, how, now, live).await?;
+            tell(MetaItem::Change(Box::new(report)));
+            Ok(())
+        }
+        MetaRequest::Diff { text, prune } => {
+            let report = registry.compare(text, *prune, now, live).await?;
             tell(MetaItem::Change(Box::new(report)));
             Ok(())
         }
@@ -194,9 +196,17 @@ impl Registry {
     fn export(&self, form: Form, key: &KeyPath, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
         self.must_be(key)?;
         let (tree, generation) = self.stored();
+        let pins: Vec<_> = self.pinned.pins.iter().map(|pin| (pin, self.place_of(pin))).collect();
         let whole = match form {
-            Form::Toml => text::export(&tree, &self.effective.spelled(key)),
-            Form::Xml if key.depth() == 0 => as_xml(&tree, generation),
+            Form::Toml => text::export(&tree, &self.effective.spelled(key), &pins),
+            Form::Xml if key.depth() == 0 => {
+                let remark = |(pin, place): &(&Pin, String)| {
+                    let name = catalogue::name_of(pin.record.id);
+                    format!("{name} of {} is pinned by {place}: {}", pin.path, values::line(&pin.record))
+                };
+                let remarks: Vec<String> = pins.iter().map(remark).collect();
+                xml::remarked(as_xml(&tree, generation), &remarks)
+            }
             Form::Xml => {
                 let what = "a MetaBase.xml holds the whole tree: export / as XML, or a part of it as TOML";
                 return Err(failed(FailedKind::Usage, what.into()));
@@ -213,65 +223,6 @@ impl Registry {
             rest = after;
         }
         Ok(())
-    }
-
-    async fn apply(
-        &mut self,
-        given: &Given,
-        prune: bool,
-        how: &How,
-        now: Wall,
-        live: &impl Live,
-    ) -> Result<ChangeReport, Failed> {
-        let (given, (tree, _)) = (given.clone(), self.stored());
-        let ops = aside(move || {
-            let (name, octets) = read(&given)?;
-            let toml = String::from_utf8(octets)
-                .map_err(|error| failed(FailedKind::Usage, format!("{name} is not UTF-8: {error}")))?;
-            text::steps(&toml, &name, &tree, prune).map_err(|errors| {
-                let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                failed(FailedKind::Usage, lines.join("\n"))
-            })
-        });
-        let ops = ops.await?;
-        self.change(&ops, how, Purpose::Declare, now, live).await
-    }
-
-    async fn import(
-        &mut self,
-        given: &Given,
-        apply: bool,
-        how: &How,
-        now: Wall,
-        live: &impl Live,
-    ) -> Result<ImportReport, Failed> {
-        let (given, (tree, _)) = (given.clone(), self.stored());
-        let taken = aside(move || {
-            let (name, octets) = read(&given)?;
-            let taken = xml::take(&octets, &name, &tree);
-            let taken = taken.map_err(|error| failed(FailedKind::Refused, format!("{name}: {error}")))?;
-            Ok((name, taken))
-        });
-        let (name, taken) = taken.await?;
-        // What needs a person comes first in what is told of a very long report.
-        let mut told: Vec<&xml::Line> = taken.lines.iter().collect();
-        if told.len() > TOLD_MAX {
-            let is_quiet =
-                |line: &&xml::Line| matches!(line.kind, xml::LineKind::Taken | xml::LineKind::Kept);
-            told.sort_by_key(is_quiet);
-            told.truncate(TOLD_MAX);
-        }
-        let lines: Vec<ImportLine> = told.into_iter().map(line).collect();
-        let how = How { dry_run: how.dry_run || !apply, mean_it: how.mean_it || !apply, ..how.clone() };
-        let change = self.change(&taken.ops, &how, Purpose::Bring, now, live).await?;
-        Ok(ImportReport {
-            file: name,
-            taken: taken.taken,
-            kept: taken.kept,
-            refused: taken.refused + taken.not_decryptable,
-            lines,
-            change,
-        })
     }
 
     /// Keeps the change that waits to be confirmed.
@@ -392,33 +343,4 @@ impl checks::World for Disk<'_> {
             Ok(_) | Err(_) => There::NoFolder,
         }
     }
-}
-
-fn line(line: &xml::Line) -> ImportLine {
-    let kind = match line.kind {
-        xml::LineKind::Taken => ImportKind::Taken,
-        xml::LineKind::Kept => ImportKind::Kept,
-        xml::LineKind::Translated => ImportKind::Translated,
-        xml::LineKind::NotDecryptable => ImportKind::NotDecryptable,
-        xml::LineKind::Refused => ImportKind::Refused,
-    };
-    ImportLine { kind, path: line.path.to_string(), name: line.name.clone(), text: line.text.clone() }
-}
-
-/// The text that was brought along, or the file of its name.
-fn read(given: &Given) -> Result<(String, Vec<u8>), Failed> {
-    if let Some(text) = &given.text {
-        return Ok((given.name.clone(), text.clone().into_bytes()));
-    }
-    let name = given.name.clone();
-    let cannot = |error: std::io::Error| {
-        let what = format!("{} cannot be read: {error}. The service reads it as its own user", given.name);
-        failed(FailedKind::Usage, what)
-    };
-    let size = std::fs::metadata(&name).map_err(cannot)?;
-    if !size.is_file() || size.len() > FILE_MAX {
-        let what = format!("{name} is no file of at most {} MiB", FILE_MAX >> 20);
-        return Err(failed(FailedKind::Usage, what));
-    }
-    Ok((name.clone(), std::fs::read(&name).map_err(cannot)?))
 }

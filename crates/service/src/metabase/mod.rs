@@ -4,6 +4,7 @@
 
 mod answer;
 mod backup;
+mod files;
 mod plan;
 mod rows;
 mod steps;

@@ -15,6 +15,7 @@ use postroad_metabase::store::{Act, Change, Metabase};
 use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Delta, Op, OpError, Tree};
 use postroad_metabase::{catalogue, checks};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -88,15 +89,13 @@ impl Registry {
         let (before, generation) = self.stored();
         self.refuse_out_of_turn(ops, how, purpose, generation)?;
         let mut notes = Vec::new();
-        let unpinned: Vec<Op>;
         let ops = if matches!(purpose, Purpose::Edit | Purpose::Declare) {
             self.refuse_pinned(ops)?;
-            ops
+            Cow::Borrowed(ops)
         } else {
-            unpinned = self.unpinned(ops, &mut notes);
-            &unpinned
+            self.unpinned(ops, &mut notes)
         };
-        let after = before.apply(ops).map_err(|error| self.op_failed(error))?;
+        let after = before.apply(&ops).map_err(|error| self.op_failed(error))?;
         refuse_headless(&before, &after)?;
         let deltas = before.diff(&after);
         if purpose == Purpose::Edit {
@@ -108,7 +107,11 @@ impl Registry {
         notes.extend(self.volatile(&deltas, purpose)?);
         let effective = compile::overlay(&after, &self.pinned.pins).map_err(|error| self.op_failed(error))?;
         let settings = self.settings();
-        let seen = self.effective.diff(&effective);
+        // An import has hundreds of thousands of differences: they are held once where nothing is pinned over them.
+        let seen = match self.pinned.pins.as_slice() {
+            [] => Cow::Borrowed(&deltas),
+            _ => Cow::Owned(self.effective.diff(&effective)),
+        };
         let (compiled, problems) = self.compiled(&effective, &seen, generation + 1)?;
         if purpose != Purpose::Undo {
             let unused =
@@ -296,10 +299,17 @@ impl Registry {
         let Some(pending) = base.pending() else { return Ok(()) };
         let waiting = base.past(pending.generation).map_err(store_failed)?;
         let deltas = waiting.map_or_else(Vec::new, |past| past.deltas);
-        let has_set = |op: &Op| {
-            let same =
-                |delta: &Delta| matches!(delta, Delta::Record { path, id, .. } if touches(op, path, *id));
-            deltas.iter().any(same)
+        // Both may be imports of hundreds of thousands of records.
+        let set = deltas.iter().filter_map(|delta| match delta {
+            Delta::Record { path, id, .. } => Some((path, *id)),
+            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => None,
+        });
+        let set: BTreeSet<(&KeyPath, u32)> = set.collect();
+        let has_set = |op: &Op| match op {
+            Op::Set(path, record) => set.contains(&(path, record.id)),
+            Op::Unset(path, id) => set.contains(&(path, *id)),
+            Op::Delete(above) => set.iter().any(|(path, _)| path.is_within(above)),
+            Op::Create(_) => false,
         };
         if !ops.iter().any(has_set) {
             return Ok(());
@@ -334,7 +344,7 @@ impl Registry {
 
     /// The pin that would hide what a step does: one above the virtual server holds for it, whatever it has itself. Nothing is
     /// hidden where both say the same, so a configuration file can be taken into the store, to be started without.
-    fn pin_of(&self, op: &Op) -> Option<&Pin> {
+    pub(super) fn pin_of(&self, op: &Op) -> Option<&Pin> {
         let server = Key::Server.path();
         self.pinned.pins.iter().find(|pin| {
             let id = pin.record.id;
@@ -361,24 +371,20 @@ impl Registry {
     }
 
     /// What is brought from elsewhere without what is pinned here, which stays as its file says.
-    fn unpinned(&self, ops: &[Op], notes: &mut Vec<String>) -> Vec<Op> {
-        let mut left = BTreeSet::new();
-        let mut kept = Vec::with_capacity(ops.len());
-        for op in ops {
-            match self.pin_of(op) {
-                Some(pin) => {
-                    let name = catalogue::name_of(pin.record.id);
-                    left.insert(format!(
-                        "{name} of {} is pinned by {} and left.",
-                        pin.path,
-                        self.place_of(pin)
-                    ));
-                }
-                None => kept.push(op.clone()),
-            }
+    fn unpinned<'o>(&self, ops: &'o [Op], notes: &mut Vec<String>) -> Cow<'o, [Op]> {
+        let pins: BTreeSet<String> = ops
+            .iter()
+            .filter_map(|op| self.pin_of(op))
+            .map(|pin| {
+                let name = catalogue::name_of(pin.record.id);
+                format!("{name} of {} is pinned by {} and left.", pin.path, self.place_of(pin))
+            })
+            .collect();
+        if pins.is_empty() {
+            return Cow::Borrowed(ops);
         }
-        notes.extend(left);
-        kept
+        notes.extend(pins);
+        ops.iter().filter(|op| self.pin_of(op).is_none()).cloned().collect()
     }
 }
 
@@ -401,7 +407,8 @@ fn opened(before: &Settings, after: &Settings, how: &How) -> Result<Option<Strin
     let Some(why) = checks::open_relay(before, after) else { return Ok(None) };
     let why = why.trim_end_matches('.');
     if how.mean_it {
-        return Ok(Some(format!("Meant so: {why}.")));
+        let word = if how.dry_run { "It has to be meant so (--i-mean-it)" } else { "Meant so" };
+        return Ok(Some(format!("{word}: {why}.")));
     }
     let what = format!("{why}. If that is what you want, say so with --i-mean-it");
     Err(failed(FailedKind::Refused, what))

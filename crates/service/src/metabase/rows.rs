@@ -99,6 +99,8 @@ fn mark(property: Option<&Property>) -> Shown {
     match property.map(|property| &property.mark) {
         None => Shown::Unknown,
         Some(Mark::InForce { .. }) => Shown::InForce,
+        // What a key is has its effect in every MetaBase.xml: it names the key's element.
+        Some(Mark::Kept) if property.is_some_and(|property| property.name == "KeyType") => Shown::InForce,
         Some(Mark::Kept) => Shown::Kept,
         Some(Mark::Refused(_)) => Shown::Refused,
     }

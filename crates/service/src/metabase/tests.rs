@@ -5,7 +5,7 @@ mod store;
 use super::{AtRest, Live, Registry, Used, answer};
 use crate::listen::Prepared;
 use postroad_control::meta::{
-    ChangeReport, Finding, Given, How, MetaItem, MetaRequest, MetaStep, PendingRow, Reach, ValueRow,
+    ChangeReport, Finding, Given, How, MetaItem, MetaRequest, MetaStep, PendingRow, Prune, Reach, ValueRow,
 };
 use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
@@ -255,7 +255,8 @@ fn pins_are_known_at_rest() {
     refused(folder.set("smtpsvc/1", "SmartHost", "[192.0.2.2]"), FailedKind::Refused, words);
     // The file can be taken into the store, and then be left out.
     let text = Given { name: "c.toml".into(), text: Some(HOST_PINNED.into()) };
-    let apply = MetaRequest::Apply { text, prune: false, how: How::default() };
+    let apply =
+        MetaRequest::Apply { text, prune: postroad_control::meta::Prune::Nothing, how: How::default() };
     assert!(reported(folder.ask(&apply).unwrap()).applied);
     folder.serve(None).unwrap();
     assert_eq!(folder.shown("smtpsvc/1", "SmartHost"), "[192.0.2.1]");
@@ -441,7 +442,7 @@ fn a_value_is_set_as_the_schema_has_it() {
     let apply = |line: &str| {
         let text = Some(format!("[\"/LM/SmtpSvc/1\"]\n{line}\n"));
         let text = Given { name: "a.toml".into(), text };
-        folder.ask(&MetaRequest::Apply { text, prune: false, how: How::default() }).map(reported)
+        folder.ask(&MetaRequest::Apply { text, prune: Prune::Nothing, how: How::default() }).map(reported)
     };
     let text = "RemoteTimeout = { type = \"STRING\", value = \"long\" }";
     refused(apply(text), FailedKind::Refused, "is a DWORD, not a STRING");

@@ -1,0 +1,287 @@
+//! Files that say what is to be in the tree: a TOML text that is compared or applied, a MetaBase.xml that is brought.
+
+use super::{Live, Purpose, Registry, aside, failed, place, rows, store_failed};
+use postroad_control::meta::{ChangeReport, Given, How, ImportKind, ImportLine, ImportReport, Prune, Reach};
+use postroad_control::{Failed, FailedKind, TOLD_MAX};
+use postroad_mail::time::Wall;
+use postroad_metabase::catalogue;
+use postroad_metabase::compile::{self, Place, Problem};
+use postroad_metabase::key::Key;
+use postroad_metabase::path::KeyPath;
+use postroad_metabase::settings::Settings;
+use postroad_metabase::text::{self, Pin};
+use postroad_metabase::tree::{Delta, Op, OpError, Tree};
+use postroad_metabase::xml::{self, Taken};
+use std::collections::BTreeMap;
+
+/// Octets of a file that is read for an administrator; a TOML text may have as many.
+const FILE_MAX: u64 = xml::OCTETS_MAX as u64;
+/// Times that an import is compiled to find what does not fit. Each finds all that can be seen at once, and what was taken out
+/// may show something else, such as a type of smart host whose host is gone; five is one more than any rule looks back on another.
+const FIT_MAX: usize = 5;
+
+impl Registry {
+    /// Makes what a text names be as it says.
+    pub(super) async fn apply(
+        &mut self,
+        given: &Given,
+        prune: Prune,
+        how: &How,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ChangeReport, Failed> {
+        let mut ops = self.read_steps(given, prune).await?;
+        // A text need not repeat what another file says.
+        ops.retain(|op| !matches!(op, Op::Unset(..)) || self.pin_of(op).is_none());
+        self.change(&ops, how, Purpose::Declare, now, live).await
+    }
+
+    /// What applying a text would change. What stands in its way is a note.
+    pub(super) async fn compare(
+        &mut self,
+        given: &Given,
+        prune: Prune,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ChangeReport, Failed> {
+        let ops = self.read_steps(given, prune).await?;
+        // What a pin holds off differs as well, from what the pin says.
+        let held_off = |op: &Op| match (op, self.pin_of(op)) {
+            (Op::Set(path, record), Some(pin)) => Some(rows::difference(&Delta::Record {
+                path: path.clone(),
+                id: record.id,
+                before: Some(pin.record.clone()),
+                after: Some(record.clone()),
+            })),
+            _ => None,
+        };
+        let held_off: Vec<_> = ops.iter().filter_map(held_off).take(TOLD_MAX).collect();
+        let how = How { dry_run: true, mean_it: true, ..How::default() };
+        let mut report = self.change(&ops, &how, Purpose::Bring, now, live).await?;
+        report.differences_count += held_off.len() as u64;
+        report.differences.extend(held_off);
+        Ok(report)
+    }
+
+    async fn read_steps(&self, given: &Given, prune: Prune) -> Result<Vec<Op>, Failed> {
+        let (given, (tree, _)) = (given.clone(), self.stored());
+        let prune = match prune {
+            Prune::Nothing => text::Prune::Nothing,
+            Prune::Properties => text::Prune::Properties,
+            Prune::Keys => text::Prune::Keys,
+        };
+        let ops = aside(move || {
+            let (name, octets) = read(&given)?;
+            let toml = String::from_utf8(octets)
+                .map_err(|error| failed(FailedKind::Usage, format!("{name} is not UTF-8: {error}")))?;
+            text::steps(&toml, &name, &tree, prune).map_err(|errors| {
+                let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                failed(FailedKind::Usage, lines.join("\n"))
+            })
+        });
+        ops.await
+    }
+
+    /// Tells what an import takes, and takes it with `apply`. What does not fit is left out and told; what then still stands
+    /// in the way of all of it is told too.
+    pub(super) async fn import(
+        &mut self,
+        given: &Given,
+        apply: bool,
+        how: &How,
+        now: Wall,
+        live: &impl Live,
+    ) -> Result<ImportReport, Failed> {
+        let (given, here, unconfirmed) = (given.clone(), self.here(), self.unconfirmed()?);
+        let taken = aside(move || {
+            let (name, octets) = read(&given)?;
+            let taken = xml::take(&octets, &name, &here.stored);
+            let mut taken = taken.map_err(|error| failed(FailedKind::Usage, error.to_string()))?;
+            taken.refuse(&unconfirmed);
+            Ok((name, taken))
+        });
+        let (name, mut taken) = taken.await?;
+        let how = How { dry_run: how.dry_run || !apply, ..how.clone() };
+        let mut made = self.change(&taken.ops, &how, Purpose::Bring, now, live).await;
+        if is_refused(&made) {
+            let here = self.here();
+            let fitted = aside(move || {
+                here.fit(&mut taken);
+                Ok(taken)
+            });
+            taken = fitted.await?;
+            made = self.change(&taken.ops, &how, Purpose::Bring, now, live).await;
+        }
+        let (change, refusal) = match made {
+            Err(Failed { kind: FailedKind::Refused, what }) => {
+                let meant = How { dry_run: true, mean_it: true, ..how };
+                let change = self.change(&taken.ops, &meant, Purpose::Bring, now, live).await;
+                (change.unwrap_or_else(|_| self.no_change()), what)
+            }
+            made => (made?, String::new()),
+        };
+        Ok(ImportReport {
+            file: name,
+            taken: taken.taken,
+            kept: taken.kept,
+            left: taken.left,
+            refused: taken.refused,
+            not_decryptable: taken.not_decryptable,
+            lines: told(&taken),
+            change,
+            refusal,
+        })
+    }
+
+    fn no_change(&self) -> ChangeReport {
+        ChangeReport {
+            applied: false,
+            generation: self.stored().1,
+            differences: Vec::new(),
+            differences_count: 0,
+            notes: Vec::new(),
+            reach: Reach::default(),
+            confirm_until: None,
+        }
+    }
+
+    /// Records that the change which waits to be confirmed has set.
+    fn unconfirmed(&self) -> Result<BTreeMap<(KeyPath, u32), String>, Failed> {
+        let mut base = self.base();
+        let Some(pending) = base.pending() else { return Ok(BTreeMap::new()) };
+        let waiting = base.past(pending.generation).map_err(store_failed)?;
+        let why = format!(
+            "generation {} has set it and waits to be confirmed: keep that with `postroad meta confirm`, or undo it with \
+             `postroad meta rollback`, and import again",
+            pending.generation
+        );
+        let set = waiting.into_iter().flat_map(|past| past.deltas).filter_map(|delta| match delta {
+            Delta::Record { path, id, .. } => Some(((path, id), why.clone())),
+            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => None,
+        });
+        Ok(set.collect())
+    }
+
+    fn here(&self) -> Here {
+        let (stored, generation) = self.stored();
+        let (pins, known) = (self.pinned.pins.clone(), self.problems.clone());
+        Here { stored, generation, pins, known, place: place(&self.dir) }
+    }
+}
+
+/// What an import comes into, for a thread aside.
+struct Here {
+    stored: Tree,
+    generation: u64,
+    pins: Vec<Pin>,
+    /// What is wrong already.
+    known: Vec<Problem>,
+    place: Place,
+}
+
+impl Here {
+    /// Takes out of an import what keeps the rest from being taken.
+    fn fit(&self, taken: &mut Taken) {
+        for _ in 0..FIT_MAX {
+            let problems = match self.problems(&taken.ops) {
+                Ok(problems) if !problems.is_empty() => problems,
+                // Nothing is wrong, or the tree is full: that is told of the whole.
+                Ok(_) | Err(_) => return,
+            };
+            let why = |problem: Problem| {
+                let text = format!("{}. {}", problem.what, problem.remedy);
+                problem.id.map(|id| ((problem.path, id), text))
+            };
+            let own: BTreeMap<_, _> = problems.iter().cloned().filter_map(why).collect();
+            if taken.refuse(&own) == 0 {
+                taken.refuse(&self.culprits(&taken.ops, &problems));
+            }
+        }
+    }
+
+    /// What is wrong with the tree after some steps, and was not before.
+    fn problems(&self, ops: &[Op]) -> Result<Vec<Problem>, OpError> {
+        let after = compile::overlay(&self.stored.apply(ops)?, &self.pins)?;
+        let (_, problems) = Settings::of_what_fits(&after, &self.place, self.generation);
+        let is_known = |one: &Problem| self.known.iter().any(|known| is_same(known, one));
+        Ok(problems.into_iter().filter(|problem| !is_known(problem)).collect())
+    }
+
+    /// The steps that brought problems up in records that are not of the import: one such as a MaxMessageSize above the
+    /// MaxSessionSize that is there. Where none is to blame alone, all are that the server sees.
+    fn culprits(&self, ops: &[Op], problems: &[Problem]) -> BTreeMap<(KeyPath, u32), String> {
+        let server = Key::Server.path();
+        let seen = |op: &&Op| matches!(op, Op::Set(path, record) if server.is_within(path) && catalogue::by_id(record.id).is_some());
+        let seen: Vec<Op> = ops.iter().filter(seen).cloned().collect();
+        let mut why = BTreeMap::new();
+        for problem in problems {
+            let text =
+                format!("with it, {} of {} {}. {}", problem.name, problem.path, problem.what, problem.remedy);
+            let is_to_blame = |at: &usize| {
+                let others =
+                    seen.iter().enumerate().filter(|(other, _)| other != at).map(|(_, op)| op.clone());
+                let after = self.stored.apply(&others.collect::<Vec<_>>());
+                let after = after.and_then(|after| compile::overlay(&after, &self.pins));
+                let left = after.map(|after| compile::problems_of_server(&after, &self.place));
+                left.is_ok_and(|left| !left.iter().any(|left| is_same(left, problem)))
+            };
+            let blamed = (0..seen.len()).find(is_to_blame);
+            let blamed = blamed.map_or(&seen[..], |at| seen.get(at..=at).unwrap_or_default());
+            why.extend(blamed.iter().filter_map(|op| match op {
+                Op::Set(path, record) => Some(((path.clone(), record.id), text.clone())),
+                Op::Create(_) | Op::Delete(_) | Op::Unset(..) => None,
+            }));
+        }
+        why
+    }
+}
+
+fn is_same(one: &Problem, other: &Problem) -> bool {
+    (&one.path, one.id) == (&other.path, other.id)
+}
+
+fn is_refused(made: &Result<ChangeReport, Failed>) -> bool {
+    matches!(made, Err(Failed { kind: FailedKind::Refused, .. }))
+}
+
+/// What is told of an import; of a very long report first what needs a person.
+fn told(taken: &Taken) -> Vec<ImportLine> {
+    let mut told: Vec<&xml::Line> = taken.lines.iter().collect();
+    if told.len() > TOLD_MAX {
+        let is_quiet = |line: &&xml::Line| matches!(line.kind, xml::LineKind::Taken | xml::LineKind::Kept);
+        told.sort_by_key(is_quiet);
+        told.truncate(TOLD_MAX);
+    }
+    told.into_iter().map(line).collect()
+}
+
+fn line(line: &xml::Line) -> ImportLine {
+    let kind = match line.kind {
+        xml::LineKind::Taken => ImportKind::Taken,
+        xml::LineKind::Kept => ImportKind::Kept,
+        xml::LineKind::Lost => ImportKind::Lost,
+        xml::LineKind::Translated => ImportKind::Translated,
+        xml::LineKind::Left => ImportKind::Left,
+        xml::LineKind::NotDecryptable => ImportKind::NotDecryptable,
+        xml::LineKind::Refused => ImportKind::Refused,
+    };
+    ImportLine { kind, path: line.path.to_string(), name: line.name.clone(), text: line.text.clone() }
+}
+
+/// The text that was brought along, or the file of its name.
+fn read(given: &Given) -> Result<(String, Vec<u8>), Failed> {
+    if let Some(text) = &given.text {
+        return Ok((given.name.clone(), text.clone().into_bytes()));
+    }
+    let name = given.name.clone();
+    let cannot = |error: std::io::Error| {
+        let what = format!("{} cannot be read: {error}. The service reads it as its own user", given.name);
+        failed(FailedKind::Usage, what)
+    };
+    let size = std::fs::metadata(&name).map_err(cannot)?;
+    if !size.is_file() || size.len() > FILE_MAX {
+        let what = format!("{name} is no file of at most {} MiB", FILE_MAX >> 20);
+        return Err(failed(FailedKind::Usage, what));
+    }
+    Ok((name.clone(), std::fs::read(&name).map_err(cannot)?))
+}
