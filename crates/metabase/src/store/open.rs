@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// `path` is the folded path, empty for the root, which has a row as every key; `shown` is as it was first written. `value`,
 /// `before` and `after` are records as `rows` has them. `proof` is `PROOF`, sealed.
@@ -35,7 +35,17 @@ CREATE INDEX delta_record ON delta(path, id, generation) WHERE id IS NOT NULL;
 CREATE TABLE pin(
     place INTEGER PRIMARY KEY, file TEXT NOT NULL, line INTEGER NOT NULL, path TEXT NOT NULL, shown TEXT NOT NULL,
     id INTEGER NOT NULL, value BLOB NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+";
+
+/// From version 1, which knew neither who confirmed a change nor what a start had pinned.
+const FROM_1: &str = "
+ALTER TABLE change ADD COLUMN confirmed_at INTEGER;
+ALTER TABLE change ADD COLUMN confirmed_by TEXT;
+CREATE TABLE pin(
+    place INTEGER PRIMARY KEY, file TEXT NOT NULL, line INTEGER NOT NULL, path TEXT NOT NULL, shown TEXT NOT NULL,
+    id INTEGER NOT NULL, value BLOB NOT NULL);
+PRAGMA user_version = 2;
 ";
 
 /// A text that only the right key opens.
@@ -63,8 +73,13 @@ pub(super) fn open(file: &Path, seal: Seal) -> Result<SqliteStore> {
 /// Opens a file that is held.
 pub(super) fn recover(file: &Path, seal: &Seal) -> Result<Connection> {
     write_log_again(&beside(file, "-wal"))?;
-    let db = connect(file)?;
+    let mut db = connect(file)?;
     prove(&db, seal, file)?;
+    if version(&db)? < VERSION {
+        let transaction = db.transaction()?;
+        transaction.execute_batch(FROM_1)?;
+        transaction.commit()?;
+    }
     Ok(db)
 }
 
@@ -154,7 +169,7 @@ fn connect(file: &Path) -> Result<Connection> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Exclusive, so that the index of the log is in memory and no lock is taken or asked for at each commit.
     db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version(&db)?;
     if version > VERSION {
         return Err(failed(format!(
             "{} is of version {version}, this program knows {VERSION}: start the program that wrote it, or move the file \
@@ -162,7 +177,7 @@ fn connect(file: &Path) -> Result<Connection> {
             file.display()
         )));
     }
-    if version < VERSION {
+    if version < 1 {
         return Err(damaged(&format!("{} is empty, or not a metabase", file.display())));
     }
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -172,6 +187,10 @@ fn connect(file: &Path) -> Result<Connection> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(db)
+}
+
+fn version(db: &Connection) -> Result<i64> {
+    Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
 fn prove(db: &Connection, seal: &Seal, file: &Path) -> Result<()> {

@@ -136,6 +136,26 @@ fn what_cannot_be_opened_says_why_and_is_left_as_it_is() {
 }
 
 #[test]
+fn a_store_of_the_first_version_is_brought_to_this_one() {
+    let dir = folder();
+    let mut metabase = Metabase::open(open(&file_in(&dir))).unwrap();
+    commit(&mut metabase, &[set(1, SECURE, "kept")]);
+    let tree = metabase.tree().clone();
+    drop(metabase);
+    sql(
+        &dir,
+        "DROP TABLE pin; ALTER TABLE change DROP COLUMN confirmed_at; ALTER TABLE change DROP COLUMN confirmed_by;
+         PRAGMA user_version = 1;",
+    );
+    let mut metabase = Metabase::open(open(&file_in(&dir))).unwrap();
+    assert!(metabase.tree().diff(&tree).is_empty() && metabase.pinned().pins.is_empty());
+    commit(&mut metabase, &[set(2, SECURE, "new")]);
+    assert_eq!(metabase.history(9, None).unwrap().len(), 2);
+    drop(metabase);
+    Metabase::open(open(&file_in(&dir))).unwrap();
+}
+
+#[test]
 fn an_empty_log_is_no_reason_not_to_begin() {
     let dir = folder();
     fs::write(dir.path().join("metabase.db-wal"), "").unwrap();

@@ -255,8 +255,7 @@ fn pins_are_known_at_rest() {
     refused(folder.set("smtpsvc/1", "SmartHost", "[192.0.2.2]"), FailedKind::Refused, words);
     // The file can be taken into the store, and then be left out.
     let text = Given { name: "c.toml".into(), text: Some(HOST_PINNED.into()) };
-    let apply =
-        MetaRequest::Apply { text, prune: postroad_control::meta::Prune::Nothing, how: How::default() };
+    let apply = MetaRequest::Apply { text, prune: Prune::Nothing, how: How::default() };
     assert!(reported(folder.ask(&apply).unwrap()).applied);
     folder.serve(None).unwrap();
     assert_eq!(folder.shown("smtpsvc/1", "SmartHost"), "[192.0.2.1]");
