@@ -379,6 +379,8 @@ pub struct RecordRow {
 pub enum Mark {
     /// It takes effect.
     InForce,
+    /// It takes effect at other keys, not at the one that has it.
+    Elsewhere,
     /// It is kept, and nothing reads it.
     Kept,
     /// It is not taken: it would promise what the service does not do.

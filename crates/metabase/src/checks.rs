@@ -260,6 +260,19 @@ pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option
     Some(warning(path, property.id, &what).advise(&advice))
 }
 
+/// Whether the service runs by a record of a key.
+#[must_use]
+pub fn takes_effect(path: &KeyPath, record: &Record) -> bool {
+    let Some(property) = catalogue::by_id(record.id).filter(|property| property.apply().is_some()) else {
+        return false;
+    };
+    let server = Key::Server.path();
+    if server.is_within(path) {
+        return compile::is_of_server(property) && (*path == server || record.has(INHERIT));
+    }
+    Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()))
+}
+
 /// Ids that the original gave to its SMTP service alone.
 const SMTP_IDS: RangeInclusive<u32> = 36_864..=40_959;
 

@@ -141,6 +141,8 @@ fn inline(id: u32, property: Option<&Property>, fields: &DeTable<'_>) -> Result<
     if attributes & IS_INHERITED != 0 {
         return Err(refused("ISINHERITED is shown and never stored"));
     }
+    // A secret does not become public by an attribute that was left out.
+    let attributes = attributes | property.map_or(0, |property| property.attributes & SECURE);
     Ok(Record { id, attributes, user_type, data: of_type(kind, value)? })
 }
 

@@ -153,7 +153,7 @@ fn wait_sign(waits: Waits, row: &RecordRow) -> char {
 fn mark_sign(mark: Mark) -> char {
     match mark {
         Mark::InForce => '=',
-        Mark::Kept => '-',
+        Mark::Elsewhere | Mark::Kept => '-',
         Mark::Refused => '!',
         Mark::Unknown => '?',
     }
@@ -163,6 +163,7 @@ fn mark_sign(mark: Mark) -> char {
 pub(crate) fn mark_words(mark: Mark) -> &'static str {
     match mark {
         Mark::InForce => "In force.",
+        Mark::Elsewhere => "Without effect at the key that has it; it takes effect at others.",
         Mark::Kept => "Kept without effect: no mail is taken or sent by it.",
         Mark::Refused => "Refused: the service does not do what it promises.",
         Mark::Unknown => "Unknown to the schema; kept as it is.",

@@ -83,6 +83,7 @@ fn letters(attributes: u32) -> String {
 fn mark_word(mark: Mark) -> &'static str {
     match mark {
         Mark::InForce => "",
+        Mark::Elsewhere => "elsewhere",
         Mark::Kept => "kept",
         Mark::Refused => "refused",
         Mark::Unknown => "unknown",
@@ -92,6 +93,7 @@ fn mark_word(mark: Mark) -> &'static str {
 fn mark_sentence(mark: Mark) -> &'static str {
     match mark {
         Mark::InForce => "in force",
+        Mark::Elsewhere => "none: it takes effect at other keys, not at the one that has it",
         Mark::Kept => "none: it is kept, and no mail is taken or sent by it",
         Mark::Refused => "none: it would promise what this service does not do",
         Mark::Unknown => "none: the property is not known, and is kept as it is",

@@ -98,10 +98,8 @@ impl Registry {
         let after = before.apply(&ops).map_err(|error| self.op_failed(error))?;
         refuse_headless(&before, &after)?;
         let deltas = before.diff(&after);
-        if purpose == Purpose::Edit {
-            refuse_promises(&deltas)?;
-        }
         if matches!(purpose, Purpose::Edit | Purpose::Declare) {
+            refuse_promises(&deltas)?;
             refuse_misfits(&deltas)?;
         }
         notes.extend(self.volatile(&deltas, purpose)?);
@@ -459,8 +457,10 @@ fn refuse_misfits(deltas: &[Delta]) -> Result<(), Failed> {
 /// A property that would promise what the service does not do is not set, but to what the service does or to nothing.
 fn refuse_promises(deltas: &[Delta]) -> Result<(), Failed> {
     for delta in deltas {
-        let Delta::Record { path, id, after: Some(after), .. } = delta else { continue };
-        if let Some(property) = catalogue::by_id(*id)
+        let Delta::Record { path, id, before, after: Some(after) } = delta else { continue };
+        // What was imported may get other attributes.
+        let is_set = before.as_ref().is_none_or(|before| before.data != after.data);
+        if let Some(property) = catalogue::by_id(*id).filter(|_| is_set)
             && let Mark::Refused(why) = property.mark
             && !property.asks_nothing(&after.data)
         {

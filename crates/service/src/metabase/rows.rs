@@ -58,7 +58,7 @@ impl Registry {
             is_list: shown.is_list,
             meaning: shown.meaning,
             secret: record.has(SECURE),
-            mark: mark(catalogue::by_id(record.id)),
+            mark: mark_at(&from, record),
             pinned,
         }
     }
@@ -93,6 +93,14 @@ pub(super) fn attribute_names(attributes: u32) -> String {
         names.push(format!("0x{other:x}"));
     }
     if names.is_empty() { String::from("NO_ATTRIBUTES") } else { names.join(" | ") }
+}
+
+/// What a record does at the key that has it.
+fn mark_at(path: &KeyPath, record: &Record) -> Shown {
+    match mark(catalogue::by_id(record.id)) {
+        Shown::InForce if !checks::takes_effect(path, record) => Shown::Elsewhere,
+        mark => mark,
+    }
 }
 
 fn mark(property: Option<&Property>) -> Shown {

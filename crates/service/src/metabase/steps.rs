@@ -114,10 +114,18 @@ fn op(tree: &Tree, step: &MetaStep) -> Result<Op, Failed> {
             };
             // A property is read by its own rules only as the type that it has.
             let known = named.property.filter(|property| property.stored_type() == kind);
-            let data = values::read(known, kind, value).map_err(|bad| {
-                let name = catalogue::name_of(named.id);
-                failed(FailedKind::Usage, format!("{key} {name}: {}. {}", bad.what, bad.remedy))
-            })?;
+            // A secret does not become public by an attribute that was left out.
+            let is_secret = old.is_some_and(|old| old.has(SECURE))
+                || named.property.is_some_and(|property| property.attributes & SECURE != 0);
+            // Nor is it shown, so a repair of what stands beside it comes without it.
+            let kept = old.filter(|old| is_secret && value.is_empty() && old.data.stored_type() == kind);
+            let data = match kept {
+                Some(old) => old.data.clone(),
+                None => values::read(known, kind, value).map_err(|bad| {
+                    let name = catalogue::name_of(named.id);
+                    failed(FailedKind::Usage, format!("{key} {name}: {}. {}", bad.what, bad.remedy))
+                })?,
+            };
             let own = |of_record: fn(&Record) -> u32, of_schema: fn(&Property) -> u32, other: u32| {
                 old.map(of_record).or_else(|| named.property.map(of_schema)).unwrap_or(other)
             };
@@ -125,9 +133,6 @@ fn op(tree: &Tree, step: &MetaStep) -> Result<Op, Failed> {
                 .unwrap_or_else(|| own(|old| old.user_type, |property| property.user_type.number(), SERVER));
             let mut attributes = attributes
                 .unwrap_or_else(|| own(|old| old.attributes, |property| property.attributes, INHERIT));
-            // A secret does not become public by an attribute that was left out.
-            let is_secret = old.is_some_and(|old| old.has(SECURE))
-                || named.property.is_some_and(|property| property.attributes & SECURE != 0);
             if is_secret {
                 attributes |= SECURE;
             }
@@ -147,11 +152,12 @@ fn guessed(value: &[String]) -> StoredType {
 
 /// What should be known of a change: properties that nothing reads, or that have no effect at their key.
 pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
-    let mut kept = BTreeSet::new();
+    let (mut kept, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
     let (mut misplaced, mut more) = (Vec::new(), 0_usize);
     for delta in deltas {
         let Delta::Record { path, id, after: Some(after), .. } = delta else { continue };
         let finding = catalogue::by_id(*id).and_then(|property| checks::misplaced(path, property, after));
+        let is_misplaced = finding.is_some();
         match finding {
             Some(found) if misplaced.len() < NOTES_MAX => {
                 misplaced.push(format!("{path}: {} {}", found.description, found.repair_text));
@@ -159,6 +165,13 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
             found => more += usize::from(found.is_some()),
         }
         match catalogue::by_id(*id).map(|property| &property.mark) {
+            // Where it is none of the service's business, as in the key of another one, checks say nothing.
+            Some(Mark::InForce { .. }) if !is_misplaced && !checks::takes_effect(path, after) => {
+                elsewhere.insert(format!(
+                    "{path}: {} has no effect here: no key that the service runs by is below it or is it.",
+                    catalogue::name_of(*id)
+                ));
+            }
             Some(Mark::InForce { .. }) => {}
             Some(Mark::Kept | Mark::Refused(_)) | None => {
                 kept.insert(*id);
@@ -179,6 +192,8 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
         ));
     }
     notes.extend(misplaced);
+    more += elsewhere.len().saturating_sub(NOTES_MAX);
+    notes.extend(elsewhere.into_iter().take(NOTES_MAX));
     if more > 0 {
         notes.push(format!(
             "{more} more have no effect where they stand; `postroad meta check` tells of each."

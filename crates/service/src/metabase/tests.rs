@@ -1,5 +1,6 @@
 //! The metabase of a folder as its questions show it, at rest or with a service that is imagined.
 
+mod place;
 mod store;
 
 use super::{AtRest, Live, Registry, Used, answer};
