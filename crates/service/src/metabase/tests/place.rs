@@ -3,7 +3,7 @@
 use super::super::change;
 use super::{Folder, How, NOW, noted, refused, set};
 use postroad_control::FailedKind;
-use postroad_control::meta::{ChangeReport, Given, Mark, MetaRequest, MetaStep};
+use postroad_control::meta::{ChangeReport, Given, Mark, MetaRequest, MetaStep, Prune};
 use postroad_metabase::record::{Data, Record};
 use postroad_metabase::store::Act;
 use postroad_metabase::tree::Op;
@@ -18,7 +18,7 @@ fn mark(folder: &Folder, path: &str, property: &str) -> Mark {
 
 fn apply(folder: &Folder, toml: &str) -> Result<ChangeReport, postroad_control::Failed> {
     let text = Given { name: "x.toml".into(), text: Some(toml.into()) };
-    let request = MetaRequest::Apply { text, prune: false, how: How::default() };
+    let request = MetaRequest::Apply { text, prune: Prune::Nothing, how: How::default() };
     folder.ask(&request).map(super::reported)
 }
 
