@@ -3,7 +3,8 @@
 use crate::args::{LogForm, Serve};
 use crate::ending::{TRY_LATER, Trouble, USAGE};
 use postroad_control::answer::{Done, Explanation, Status};
-use postroad_control::meta::{MetaItem, MetaRequest};
+use postroad_control::meta::MetaRequest;
+use postroad_control::meta_answer::MetaItem;
 use postroad_control::{Failed, Item, Request};
 use postroad_dns::answer::{Answer, Question};
 use postroad_dns::policy::Policy;

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod meta;
+pub mod meta_answer;
 
 use answer::{Done, EventRow, Explanation, QueueRow, Status};
 use postroad_mail::id::MessageId;
@@ -103,7 +104,7 @@ pub enum Item {
     /// To `Events`.
     Event(EventRow),
     /// To `Meta`.
-    Meta(meta::MetaItem),
+    Meta(meta_answer::MetaItem),
 }
 
 /// Why a question has no answer.

@@ -9,7 +9,8 @@ use crate::store;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use postroad_control::answer::{Done, EventRow};
-use postroad_control::meta::{MetaItem, MetaRequest};
+use postroad_control::meta::MetaRequest;
+use postroad_control::meta_answer::MetaItem;
 use postroad_control::{ANSWER_LINE_MAX, Failed, FailedKind, Item, Line, Request, SOCKET, Which};
 use postroad_engine::queue::{
     AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection,

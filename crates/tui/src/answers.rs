@@ -6,9 +6,10 @@ use crate::find::Found;
 use crate::pending;
 use crate::state::{Purpose, State};
 use crate::tree_pane::ROOT;
-use postroad_control::meta::{
-    BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, KeyRow, MetaItem, MetaRequest,
-    MetaStep, PropertyRow, RecordRow, RestoreReport,
+use postroad_control::meta::{MetaRequest, MetaStep};
+use postroad_control::meta_answer::{
+    BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, KeyRow, MetaItem, PropertyRow,
+    RecordRow, RestoreReport,
 };
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;

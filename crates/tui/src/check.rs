@@ -7,7 +7,8 @@ use crate::state::{Purpose, State};
 use crate::text;
 use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{Finding, MetaRequest};
+use postroad_control::meta::MetaRequest;
+use postroad_control::meta_answer::Finding;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 

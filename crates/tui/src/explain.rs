@@ -4,9 +4,9 @@ use crate::backups::DELETED;
 use crate::pending::{Shown, Waits};
 use crate::record_pane;
 use crate::state::State;
-use postroad_control::meta::{
-    BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, MetaRequest, MetaStep,
-    PropertyRow, RestoreReport,
+use postroad_control::meta::{MetaRequest, MetaStep};
+use postroad_control::meta_answer::{
+    BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, PropertyRow, RestoreReport,
 };
 use postroad_mail::time::Wall;
 

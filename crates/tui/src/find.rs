@@ -7,7 +7,7 @@ use crate::record_pane;
 use crate::state::State;
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::MetaItem;
+use postroad_control::meta_answer::MetaItem;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 

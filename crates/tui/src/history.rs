@@ -6,7 +6,8 @@ use crate::review::Subject;
 use crate::state::{Purpose, State};
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{HistoryRow, MetaRequest};
+use postroad_control::meta::MetaRequest;
+use postroad_control::meta_answer::HistoryRow;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 

@@ -1,6 +1,7 @@
 //! Changes that are made here and not yet committed, and how a key looks with them.
 
-use postroad_control::meta::{Mark, MetaStep, PropertyRow, RecordRow};
+use postroad_control::meta::MetaStep;
+use postroad_control::meta_answer::{Mark, PropertyRow, RecordRow};
 
 /// Changes that can wait at once: a person makes some dozen.
 pub(crate) const PENDING_MAX: usize = 10_000;

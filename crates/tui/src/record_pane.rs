@@ -3,7 +3,8 @@
 use crate::field::Field;
 use crate::pending::{self, ATTRIBUTES, Shown, Waits};
 use crate::text;
-use postroad_control::meta::{Mark, MetaStep, PropertyRow, RecordRow};
+use postroad_control::meta::MetaStep;
+use postroad_control::meta_answer::{Mark, PropertyRow, RecordRow};
 
 /// The records of one key.
 pub(crate) struct RecordPane {

@@ -8,9 +8,8 @@ use crate::state::{Options, Purpose, State};
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::Failed;
-use postroad_control::meta::{
-    ChangeReport, How, MetaRequest, MetaStep, RestoreReport, Secret, VersionWanted,
-};
+use postroad_control::meta::{How, MetaRequest, MetaStep, Secret, VersionWanted};
+use postroad_control::meta_answer::{ChangeReport, RestoreReport};
 use ratatui::text::Line;
 
 /// Minutes that a change may wait to be confirmed: a day.

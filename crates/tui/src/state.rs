@@ -8,7 +8,8 @@ use crate::record_pane::RecordPane;
 use crate::review::Subject;
 use crate::tree_pane::{ROOT, TreePane};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use postroad_control::meta::{How, MetaItem, MetaRequest, MetaStep, PropertyRow};
+use postroad_control::meta::{How, MetaRequest, MetaStep};
+use postroad_control::meta_answer::{MetaItem, PropertyRow};
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 

@@ -2,7 +2,8 @@
 
 use crate::field::Field;
 use crate::pending::{self, Waits};
-use postroad_control::meta::{KeyRow, MetaStep};
+use postroad_control::meta::MetaStep;
+use postroad_control::meta_answer::KeyRow;
 
 /// The root of the tree.
 pub(crate) const ROOT: &str = "/";

@@ -100,7 +100,7 @@ fn a_change_that_somebody_else_makes_is_shown() {
     assert_eq!(desk.fake.asked.len(), asked + 1, "one look where nothing happened");
     desk.fake.tree.get_mut("/LM/SmtpSvc/1").unwrap().insert(36906, fake::stored("STRING", &["b.example"]));
     let past = desk.fake.past[0].clone();
-    desk.fake.past.push((postroad_control::meta::HistoryRow { generation: 2, ..past.0 }, past.1));
+    desk.fake.past.push((postroad_control::meta_answer::HistoryRow { generation: 2, ..past.0 }, past.1));
     desk.event(Event::Idle);
     desk.shows(&["generation 2", "b.example", "changed elsewhere"]).press(Down).lacks("elsewhere");
     desk.fake.service = None;
@@ -144,7 +144,8 @@ fn what_takes_long_is_said_before_it_is_asked() {
 
 #[test]
 fn the_check_shows_what_is_wrong_and_repairs_it() {
-    use postroad_control::meta::{Finding, MetaStep};
+    use postroad_control::meta::MetaStep;
+    use postroad_control::meta_answer::Finding;
     let mut desk = Desk::new();
     desk.type_in("v").shows(&["Check: 0 error(s), 0 warning(s)", "Nothing is wrong."]).press(Esc);
     let finding = Finding {

@@ -5,9 +5,8 @@ use super::forms::{self, At};
 use super::{Asker, files, reports};
 use crate::ending::{DONE, NO, Trouble};
 use crate::screen::Line;
-use postroad_control::meta::{
-    ChangeReport, How, MetaItem, MetaRequest, MetaStep, Prune, RestoreReport, VersionWanted,
-};
+use postroad_control::meta::{How, MetaRequest, MetaStep, Prune, VersionWanted};
+use postroad_control::meta_answer::{ChangeReport, MetaItem, RestoreReport};
 use serde::Serialize;
 use std::path::Path;
 

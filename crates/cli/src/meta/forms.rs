@@ -5,7 +5,8 @@ use super::files;
 use crate::ending::Trouble;
 use crate::person;
 use clap::CommandFactory;
-use postroad_control::meta::{How, MetaStep, PropertyRow, Secret, VersionWanted};
+use postroad_control::meta::{How, MetaStep, Secret, VersionWanted};
+use postroad_control::meta_answer::PropertyRow;
 use postroad_metabase::record::{ATTRIBUTE_NAMES, StoredType};
 use std::ffi::OsString;
 

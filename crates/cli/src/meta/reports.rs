@@ -3,7 +3,7 @@
 use crate::queue::counted;
 use crate::screen::Line;
 use crate::when::{ahead, to_second};
-use postroad_control::meta::{
+use postroad_control::meta_answer::{
     BackupRow, ChangeReport, Difference, DifferenceKind, Finding, HistoryRow, ImportKind, ImportReport,
     PendingRow, Reach, RestoreReport,
 };
@@ -210,7 +210,8 @@ pub fn restore(report: &RestoreReport, now: Wall) -> Vec<Line> {
 pub(super) mod tests {
     use super::super::rows::tests::{a_backup, texts};
     use super::*;
-    use postroad_control::meta::{ImportLine, MetaStep};
+    use postroad_control::meta::MetaStep;
+    use postroad_control::meta_answer::ImportLine;
 
     const NOW: Wall = Wall(1_795_590_028_123);
 

@@ -4,7 +4,7 @@ use super::reports;
 use crate::queue::counted;
 use crate::screen::{Line, fitted, shown};
 use crate::when::to_second;
-use postroad_control::meta::{BackupRow, KeyRow, Mark, PropertyRow, RecordRow, ValueRow};
+use postroad_control::meta_answer::{BackupRow, KeyRow, Mark, PropertyRow, RecordRow, ValueRow};
 use postroad_mail::time::Wall;
 use postroad_metabase::record::{
     INHERIT, INSERT_PATH, IS_INHERITED, PARTIAL_PATH, REFERENCE, SECURE, VOLATILE,

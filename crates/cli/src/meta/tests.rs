@@ -6,9 +6,8 @@ use super::*;
 use crate::args::{Cli, Verb};
 use crate::ending::USAGE;
 use clap::Parser;
-use postroad_control::meta::{
-    Finding, Given, How, KeyRow, Mark, MetaStep, Prune, RestoreReport, Secret, ValueRow, VersionWanted,
-};
+use postroad_control::meta::{Given, How, MetaStep, Prune, Secret, VersionWanted};
+use postroad_control::meta_answer::{Finding, KeyRow, Mark, RestoreReport, ValueRow};
 
 fn verb(arguments: &[&str]) -> Meta {
     let line = ["postroad", "meta"].iter().chain(arguments);

@@ -4,7 +4,8 @@ use super::rows;
 use super::steps::{named, path};
 use super::{Live, Purpose, Registry, as_xml, failed, steps_between, store_failed};
 use crate::lookup::Presence;
-use postroad_control::meta::{ChangeReport, Form, How, MetaItem, MetaRequest, PendingRow};
+use postroad_control::meta::{Form, How, MetaRequest};
+use postroad_control::meta_answer::{ChangeReport, MetaItem, PendingRow};
 use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue as known_properties;
@@ -140,7 +141,7 @@ impl Registry {
         key: &KeyPath,
         property: &str,
         why: bool,
-    ) -> Result<postroad_control::meta::ValueRow, Failed> {
+    ) -> Result<postroad_control::meta_answer::ValueRow, Failed> {
         let id = named(property)?.id;
         self.must_be(key)?;
         let history = if why { self.history_of(key, id)? } else { Vec::new() };
@@ -152,7 +153,11 @@ impl Registry {
     }
 
     /// What became of a value at the key, and at those it inherits from.
-    fn history_of(&self, key: &KeyPath, id: u32) -> Result<Vec<postroad_control::meta::HistoryRow>, Failed> {
+    fn history_of(
+        &self,
+        key: &KeyPath,
+        id: u32,
+    ) -> Result<Vec<postroad_control::meta_answer::HistoryRow>, Failed> {
         let mut past = Vec::new();
         for depth in 0..=key.depth() {
             let found = self.base().history_of(&rows::above(key, depth), id, HISTORY_OF_VALUE);

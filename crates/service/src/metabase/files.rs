@@ -1,7 +1,8 @@
 //! Files that say what is to be in the tree: a TOML text that is compared or applied, a MetaBase.xml that is brought.
 
 use super::{Live, Purpose, Registry, aside, failed, place, rows, store_failed};
-use postroad_control::meta::{ChangeReport, Given, How, ImportKind, ImportLine, ImportReport, Prune, Reach};
+use postroad_control::meta::{Given, How, Prune};
+use postroad_control::meta_answer::{ChangeReport, ImportKind, ImportLine, ImportReport, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue;

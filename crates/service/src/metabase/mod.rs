@@ -15,7 +15,8 @@ pub(crate) use answer::answer;
 
 use crate::{backups, configuration, data, listen, store};
 use plan::Purpose;
-use postroad_control::meta::{ChangeReport, How};
+use postroad_control::meta::How;
+use postroad_control::meta_answer::ChangeReport;
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 use postroad_metabase::compile::{self, Place, Problem};

@@ -1,7 +1,8 @@
 //! A change: thought through, then made or refused.
 
 use super::{Live, Registry, Used, failed, place, rows, steps, store_failed, told, told_of};
-use postroad_control::meta::{ChangeReport, How, Reach};
+use postroad_control::meta::How;
+use postroad_control::meta_answer::{ChangeReport, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::compile::{self, Problem};

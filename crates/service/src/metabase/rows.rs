@@ -1,9 +1,9 @@
 //! What is in the tree, as faces show it.
 
 use super::Registry;
-use postroad_control::meta::{
-    Difference, DifferenceKind, Finding, HistoryRow, KeyRow, Mark as Shown, MetaStep, PropertyRow, RecordRow,
-    ValueRow,
+use postroad_control::meta::MetaStep;
+use postroad_control::meta_answer::{
+    Difference, DifferenceKind, Finding, HistoryRow, KeyRow, Mark as Shown, PropertyRow, RecordRow, ValueRow,
 };
 use postroad_control::{TOLD_MAX, VALUE_TOLD_MAX};
 use postroad_metabase::catalogue;

@@ -5,9 +5,8 @@ mod store;
 
 use super::{AtRest, Live, Registry, Used, answer};
 use crate::listen::Prepared;
-use postroad_control::meta::{
-    ChangeReport, Finding, Given, How, MetaItem, MetaRequest, MetaStep, PendingRow, Prune, Reach, ValueRow,
-};
+use postroad_control::meta::{Given, How, MetaRequest, MetaStep, Prune};
+use postroad_control::meta_answer::{ChangeReport, Finding, MetaItem, PendingRow, Reach, ValueRow};
 use postroad_control::{Failed, FailedKind, Item};
 use postroad_mail::time::Wall;
 use postroad_metabase::settings::Settings;

@@ -8,7 +8,8 @@ use crate::state::{Purpose, State};
 use crate::text;
 use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{BackupRow, MetaRequest, MetaStep};
+use postroad_control::meta::{MetaRequest, MetaStep};
+use postroad_control::meta_answer::BackupRow;
 use ratatui::text::Line;
 
 /// What the lines are for.

@@ -9,7 +9,8 @@ use crate::pending::{self, ATTRIBUTES, INHERIT, IS_INHERITED, SECURE, Waits};
 use crate::state::State;
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{MetaStep, PropertyRow, RecordRow};
+use postroad_control::meta::MetaStep;
+use postroad_control::meta_answer::{PropertyRow, RecordRow};
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 

@@ -5,7 +5,7 @@ use crate::list;
 use crate::pending;
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::PropertyRow;
+use postroad_control::meta_answer::PropertyRow;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 

@@ -3,6 +3,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use postroad_control::meta::*;
+use postroad_control::meta_answer::*;
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 use postroad_tui::{Event, Metabase, Options, State, draw, settle};

@@ -3,7 +3,8 @@
 use super::super::change;
 use super::{Folder, How, NOW, noted, refused, set};
 use postroad_control::FailedKind;
-use postroad_control::meta::{ChangeReport, Given, Mark, MetaRequest, MetaStep, Prune};
+use postroad_control::meta::{Given, MetaRequest, MetaStep, Prune};
+use postroad_control::meta_answer::{ChangeReport, Mark};
 use postroad_metabase::record::{Data, Record};
 use postroad_metabase::store::Act;
 use postroad_metabase::tree::Op;

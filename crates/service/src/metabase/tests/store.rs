@@ -2,7 +2,8 @@
 
 use super::super::change;
 use super::{Folder, Imagined, NOW, Registry, Used, set};
-use postroad_control::meta::{MetaItem, MetaRequest};
+use postroad_control::meta::MetaRequest;
+use postroad_control::meta_answer::MetaItem;
 use postroad_metabase::store::Act;
 
 #[test]
