@@ -507,11 +507,7 @@ impl Outbound {
         match result {
             Ok(file) => {
                 self.reached(None);
-                let tried = Tried {
-                    host: self.hop.to_string(),
-                    generation: self.settings.generation,
-                    ..Tried::default()
-                };
+                let tried = Tried { host: self.hop.to_string(), ..self.tried() };
                 self.report_all(Outcome::Delivered { reply: file }, tried);
                 self.state = State::Wanting;
                 self.outputs.push_back(OutboundOutput::Want);

@@ -25,17 +25,7 @@ pub fn next_hop(settings: &Settings, address: &Address) -> NextHop {
 /// Whether `hop` is the next hop of a mailbox. What is in the Badmail folder's way goes there whatever the route.
 #[must_use]
 pub fn leads(settings: &Settings, address: &Address, hop: &NextHop) -> bool {
-    match hop {
-        NextHop::Badmail => true,
-        NextHop::Drop => is_local(settings, address.host()),
-        _ if is_local(settings, address.host()) => false,
-        NextHop::SmartHost(host, port) => {
-            settings.smart_host.as_ref().is_some_and(|(to, at)| to == host && at == port)
-        }
-        _ if settings.smart_host.is_some() => false,
-        NextHop::Mx(domain) => matches!(address.host(), Host::Domain(of) if of == domain),
-        NextHop::Literal(ip) => matches!(address.host(), Host::Literal(of) if of == ip),
-    }
+    *hop == NextHop::Badmail || *hop == next_hop(settings, address)
 }
 
 /// Whether something that waits at `hop` may be led elsewhere, by the hop alone. `locals`: the mark under which everything

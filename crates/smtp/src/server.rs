@@ -55,6 +55,11 @@ impl ServerSettings {
             (message, session) => message.min(session),
         }
     }
+
+    /// Whether one session may not hand in so many octets; they may be few enough for two.
+    fn is_too_much(&self, octets: u64) -> bool {
+        self.session_size_max != 0 && octets > self.session_size_max
+    }
 }
 
 /// What happens to a session.

@@ -3,7 +3,6 @@
 use super::hops::Ready;
 use super::{Job, Queue};
 use crate::delivery::Flow;
-use crate::route;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Now, Wall};
@@ -71,19 +70,18 @@ impl Queue {
             content => content,
         };
         let id = message.id;
+        let mut live = Live { unsettled: fresh(&message), message, content, at: BTreeSet::new(), writes: 0 };
         // It was handed in under a route that has been changed since.
-        if message.recipients.iter().any(|one| !route::leads(&self.settings, &one.address, &one.hop)) {
-            self.content_total += octets(&content);
-            let unsettled = fresh(&message);
-            self.live.insert(id, Live { unsettled, message, content, at: BTreeSet::new(), writes: 0 });
+        if self.is_led_elsewhere(&live) {
+            self.content_total += octets(&live.content);
+            self.live.insert(id, live);
             self.reroute(now, id);
             return;
         }
         let mut at: BTreeMap<NextHop, Vec<u32>> = BTreeMap::new();
-        for (recipient, pending) in fresh(&message) {
-            at.entry(pending.hop).or_default().push(recipient);
+        for one in live.unsettled.values() {
+            at.entry(one.hop.clone()).or_default().push(one.recipient);
         }
-        let mut live = Live { unsettled: fresh(&message), message, content, at: BTreeSet::new(), writes: 0 };
         for (key, recipients) in at {
             let room = self.hops.get(&key).is_some_and(|hop| self.has_room(hop, octets(&live.content)));
             let Some(hop) = self.hops.get_mut(&key) else { continue };

@@ -142,7 +142,7 @@ impl Queue {
         }
     }
 
-    fn is_led_elsewhere(&self, live: &Live) -> bool {
+    pub(super) fn is_led_elsewhere(&self, live: &Live) -> bool {
         live.unsettled.values().any(|one| self.strays(live, one))
     }
 

@@ -176,7 +176,7 @@ impl Server {
         if limit != 0 && mail.declared_size.is_some_and(|size| size > limit) {
             return self.refuse(TOO_LARGE);
         }
-        if self.is_over(mail.declared_size.unwrap_or(1)) {
+        if self.settings.is_too_much(self.taken.saturating_add(mail.declared_size.unwrap_or(1))) {
             return self.close(SESSION_FULL);
         }
         self.envelope = Some(Envelope {
@@ -187,12 +187,6 @@ impl Server {
             surplus: 0,
         });
         self.say("250 2.1.0 Ok");
-    }
-
-    /// Whether so many octets more are too many for this session, and may be few enough for another.
-    fn is_over(&self, octets: u64) -> bool {
-        let limit = self.settings.session_size_max;
-        limit != 0 && self.taken.saturating_add(octets) > limit
     }
 
     fn rcpt(&mut self, rcpt: Rcpt) {
@@ -321,8 +315,7 @@ impl Server {
                 return bytes.len();
             }
         }
-        let session_max = self.settings.session_size_max;
-        if session_max != 0 && self.taken.saturating_add(receiving.unstuffer.size) > session_max {
+        if self.settings.is_too_much(self.taken.saturating_add(receiving.unstuffer.size)) {
             receiving.unstuffer.fault.get_or_insert(Abandoned::SessionFull);
         }
         let fault = receiving.unstuffer.fault;
