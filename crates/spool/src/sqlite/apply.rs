@@ -42,13 +42,15 @@ impl SqliteStore {
                     }
                 }
                 Record::Waiting { hop, delta } => hops.extend(self.wait(hop, *delta)?),
-                Record::Journal(entry) => {
-                    self.history.append(&self.db, &mut self.counters.next_entry, entry)?
-                }
-                Record::Hop { .. } => {}
+                Record::Hop { .. } | Record::Journal(_) => {}
             }
         }
         drop(hands);
+        let entries = batch.iter().filter_map(|record| match record {
+            Record::Journal(entry) => Some(entry),
+            _ => None,
+        });
+        self.history.append(&self.db, &mut self.counters.next_entry, entries)?;
         self.hasten(divided, &mut hops)?;
         self.set_states(batch, &mut hops)?;
         self.contents.count(&self.db)?;

@@ -1,7 +1,8 @@
 //! The history: tables of journal entries that are dropped whole.
 //!
-//! A day has one table or, when much is sent, several, each with a row in `history`. A table is clustered by hop; its
-//! index is by what an entry is about: the number of a message, or that of the hop for all that waited there.
+//! A day has one table or, when much is sent, several, each with a row in `history`. A table is in the order of writing, so that
+//! an entry costs the end of a page (clustered by hop, measured: a tenth more CPU a message at one hop, three quarters at 1,000).
+//! One index is by hop, the other by what an entry is about: the number of a message, or that of the hop for all that waited there.
 
 use super::fault::Result;
 use super::rows::{hop_of_row, id_of_row, id_to_row, limit_to_row};
@@ -10,7 +11,7 @@ use crate::rules;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tables of history kept; the oldest goes beyond it. With 100,000 entries each, 25 million: 3.5 million a day.
@@ -49,31 +50,40 @@ impl History {
         Ok(Self { parts, rows_max })
     }
 
-    pub(super) fn append(
+    /// Appends entries in their order.
+    pub(super) fn append<'a>(
         &mut self,
         db: &Connection,
         next_entry: &mut i64,
-        entry: &JournalEntry,
+        entries: impl Iterator<Item = &'a JournalEntry>,
     ) -> Result<()> {
-        let day = entry.at.day();
-        let usable = |part: &Part| part.day == day && *next_entry - part.first_entry < self.rows_max;
-        let place = match self.parts.iter().rposition(|part| part.day == day) {
-            Some(place) if self.parts.get(place).is_some_and(usable) => place,
-            _ => self.begin_part(db, day, *next_entry)?,
-        };
-        let Some(part) = self.parts.get(place) else { return Ok(()) };
-        let name = entry.hop.to_string();
-        let hop = hop_number(&name);
-        let about = entry.message.map_or(hop, id_to_row);
-        db.prepare_cached(&part.insert)?.execute(params![
-            hop,
-            *next_entry,
-            about,
-            entry.at.0,
-            name,
-            entry.body
-        ])?;
-        *next_entry += 1;
+        // Most are of one table and one hop; to look a statement up costs about as much as to run it.
+        let mut insert: Option<(i64, CachedStatement<'_>)> = None;
+        let mut hop: Option<(&NextHop, String, i64)> = None;
+        for entry in entries {
+            let day = entry.at.day();
+            let usable = |part: &Part| part.day == day && *next_entry - part.first_entry < self.rows_max;
+            let place = match self.parts.iter().rposition(|part| part.day == day) {
+                Some(place) if self.parts.get(place).is_some_and(usable) => place,
+                _ => self.begin_part(db, day, *next_entry)?,
+            };
+            let Some(part) = self.parts.get(place) else { continue };
+            let (_, insert) = match insert.take_if(|(number, _)| *number == part.number) {
+                Some(same) => insert.insert(same),
+                None => insert.insert((part.number, db.prepare_cached(&part.insert)?)),
+            };
+            let (_, name, number) = match hop.take_if(|(hop, ..)| **hop == entry.hop) {
+                Some(same) => hop.insert(same),
+                None => {
+                    let name = entry.hop.to_string();
+                    let number = hop_number(&name);
+                    hop.insert((&entry.hop, name, number))
+                }
+            };
+            let about = entry.message.map_or(*number, id_to_row);
+            insert.execute(params![*number, *next_entry, about, entry.at.0, *name, entry.body])?;
+            *next_entry += 1;
+        }
         Ok(())
     }
 
@@ -82,9 +92,10 @@ impl History {
         let number = self.parts.iter().map(|part| part.number).max().unwrap_or(0) + 1;
         db.execute_batch(&format!(
             "CREATE TABLE history_{number}(
-                hop INTEGER, entry INTEGER, about INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT NOT NULL,
-                body TEXT NOT NULL, PRIMARY KEY(hop, entry)) WITHOUT ROWID;
-            CREATE INDEX history_{number}_about ON history_{number}(about, entry);"
+                entry INTEGER PRIMARY KEY, hop INTEGER NOT NULL, about INTEGER NOT NULL, at INTEGER NOT NULL,
+                name TEXT NOT NULL, body TEXT NOT NULL);
+            CREATE INDEX history_{number}_hop ON history_{number}(hop);
+            CREATE INDEX history_{number}_about ON history_{number}(about);"
         ))?;
         db.execute(
             "INSERT INTO history(part, day, first_entry) VALUES(?, ?, ?)",
