@@ -51,7 +51,36 @@ fn main() {
         let elapsed = elapsed.as_secs_f64() * 1e3 / load.rounds as f64;
         println!("{:<36} {cpu:>13.1} {:>14.1} {elapsed:>10.2}", load.name, cpu / load.batch as f64);
     }
+    intake(&dir);
     history(&dir);
+}
+
+/// How long the writer is held up when it moves what the intake holds into the tables.
+fn intake(dir: &str) {
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let mut store = SqliteStore::open(dir.path(), Options::default()).unwrap();
+    let mut last = MessageId::default();
+    let load = Load { name: "", batch: 0, size: 0, settles: true, hops: 1, rounds: 0 };
+    let entries = Options::default().intake_entries_due;
+    let mut moved = Vec::new();
+    for _ in 0..20 {
+        for _ in 0..entries / 16 {
+            let batch = (0..16).map(|_| {
+                last = last.next(START);
+                journal(&message(last, &load), START)
+            });
+            store.commit(&batch.collect::<Vec<_>>()).unwrap();
+        }
+        let start = Instant::now();
+        store.tend(START).unwrap();
+        moved.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    moved.sort_by(f64::total_cmp);
+    println!(
+        "intake: moving {entries} entries took {:.1} ms (median of {})",
+        moved[moved.len() / 2],
+        moved.len()
+    );
 }
 
 /// What an entry of history takes on disk, and how long dropping a full table of them holds up the writer.

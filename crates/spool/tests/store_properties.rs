@@ -5,10 +5,11 @@ mod common;
 
 use common::{Batch, NOW, Writer, batches, message, survey};
 use postroad_mail::envelope::Recipient;
+use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
 use postroad_spool::memory::MemoryStore;
-use postroad_spool::record::{Committed, Content, DraftId, JournalEntry, Load, Loaded, Record};
+use postroad_spool::record::{Committed, Content, DraftId, HopState, JournalEntry, Load, Loaded, Record};
 use postroad_spool::sqlite::{Options, SqliteStore, Synchronous, draft_path};
 use postroad_spool::{Store, StoreError};
 use proptest::prelude::*;
@@ -25,6 +26,8 @@ fn options() -> Options {
         segment_octets_max: 50_000,
         history_rows_max: 5,
         log_pages_due: 20,
+        intake_entries_due: 4,
+        direct_after_load: 0,
         ..Options::default()
     }
 }
@@ -84,10 +87,10 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn engines_agree(batches in batches(1..12), limit in 1usize..4, content_total_max in 0u64..100_000) {
+    fn engines_agree(batches in batches(1..20), limit in 1usize..4, content_total_max in 0u64..100_000) {
         let mut pair = Pair::new();
         let mut writer = Writer::default();
         for (count, acts) in batches.iter().enumerate() {
@@ -211,6 +214,57 @@ fn files_go_when_nothing_in_them_lives() {
     pair.reopen();
     pair.tend(NOW);
     assert_eq!((pair.files("drafts"), pair.files("segments"), pair.files("bodies")), (0, 0, 0));
+}
+
+#[test]
+fn a_hop_that_went_and_came_again_has_forgotten() {
+    let mut pair = Pair::new();
+    let commit = |pair: &mut Pair, records: Vec<Record>| pair.commit(Batch { records, drafts: Vec::new() });
+    let hop: NextHop = "mx:a.example".parse().unwrap();
+    let waiting = |delta| Record::Waiting { hop: hop.clone(), delta };
+    let state = HopState { host_failures: 3, ..HopState::default() };
+    commit(&mut pair, vec![waiting(2)]);
+    commit(&mut pair, vec![Record::Hop { hop: hop.clone(), due: NOW, state }]);
+    for delta in [-1, 4, -5, 3] {
+        commit(&mut pair, vec![waiting(delta)]);
+    }
+    pair.reopen();
+    pair.compare(&[], 9, 0);
+    commit(&mut pair, vec![waiting(1)]);
+    pair.tend(NOW);
+    pair.compare(&[], 9, 0);
+}
+
+#[test]
+fn the_intake_is_written_again_from_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    for id in 1..200 {
+        store.commit(&[accept(id, 3_000, octets(3_000)), Record::Settle { id: MessageId(id - 1) }]).unwrap();
+        store.commit(&[Record::Settle { id: MessageId(id * 1_000) }]).unwrap();
+        store.tend(NOW).unwrap();
+    }
+    let len = fs::metadata(dir.path().join("spool.intake")).unwrap().len();
+    assert!((3_000..60_000).contains(&len), "{len} octets");
+    drop(store);
+    assert_eq!(messages(&mut open(dir.path())), 1);
+}
+
+#[test]
+fn an_intake_that_does_not_belong_to_the_tables_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.commit(&[accept(1, 5, octets(5))]).unwrap();
+    store.commit(&[accept(2, 5, octets(5))]).unwrap();
+    drop(store);
+    let path = dir.path().join("spool.intake");
+    let whole = fs::read(&path).unwrap();
+    // As when the database is put back from a copy, and the intake is not.
+    fs::write(&path, &whole[whole.len() / 2..]).unwrap();
+    let Err(StoreError::Failed(text)) = SqliteStore::open(dir.path(), options()) else { panic!("opened") };
+    assert!(text.contains("spool.intake") && text.contains("copy the spool's directory away"), "{text}");
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(messages(&mut open(dir.path())), 2);
 }
 
 #[test]

@@ -3,19 +3,18 @@
 use super::SqliteStore;
 use super::contents::{IN_ROW, Placed};
 use super::fault::{Result, damaged};
-use super::rows::{HOP_END, hop_row_of_row, hops_to_row, id_to_row, state_to_row};
+use super::rows::{HOP_END, hop_row, hops_to_row, id_to_row, state_to_row};
 use crate::record::{Committed, HopRow, HopState, Message, Pending, Record};
 use crate::rules;
 use postroad_mail::hop::NextHop;
 use postroad_mail::time::Wall;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, params};
 use std::collections::BTreeMap;
 
 impl SqliteStore {
     pub(super) fn apply(&mut self, batch: &[Record]) -> Result<Committed> {
         rules::check(batch)?;
         let mut placed = self.contents.place(batch)?.into_iter();
-        let before = self.counters;
         self.execute("BEGIN")?;
         let mut hops = Vec::new();
         let mut hands = Hands::of(&self.db)?;
@@ -54,9 +53,8 @@ impl SqliteStore {
         self.hasten(divided, &mut hops)?;
         self.set_states(batch, &mut hops)?;
         self.contents.count(&self.db)?;
-        if self.counters != before {
-            self.counters.write(&self.db)?;
-        }
+        self.counters.taken = self.intake.number();
+        self.counters.write(&self.db)?;
         self.execute("COMMIT")?;
         self.contents.committed();
         Ok(Committed { hops })
@@ -69,10 +67,7 @@ impl SqliteStore {
     /// Adds to the hop's count. The row, if there was one and still is.
     fn wait(&self, hop: &NextHop, delta: i64) -> Result<Option<HopRow>> {
         let key = hop.to_string();
-        let mut select = self.db.prepare_cached("SELECT waiting, due, state FROM hop WHERE key = ?")?;
-        let known =
-            select.query_row([&key], |row| Ok(hop_row_of_row(hop.clone(), row))).optional()?.transpose()?;
-        let Some(mut row) = known else {
+        let Some(mut row) = hop_row(&self.db, hop)? else {
             if delta > 0 {
                 self.db
                     .prepare_cached(

@@ -26,7 +26,7 @@ pub(super) const IN_ROW: i64 = 0;
 pub(super) const OWN_FILE: i64 = -1;
 
 /// Octets of content kept in a message's row (measured: 100 KiB in rows cost 150-200 us a message, appended 60).
-const IN_ROW_MAX: u64 = 16 * 1024;
+pub(super) const IN_ROW_MAX: u64 = 16 * 1024;
 
 /// Octets of content appended to a segment: what is larger is not worth copying, and would make a segment last longer.
 const IN_SEGMENT_MAX: u64 = 4 << 20;

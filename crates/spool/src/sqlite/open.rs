@@ -3,17 +3,21 @@
 use super::contents::Contents;
 use super::fault::{Fault, Result, at};
 use super::history::History;
+use super::intake::{self, Intake};
 use super::rows::Counters;
 use super::{Options, SqliteStore, Synchronous};
 use crate::StoreError;
+use crate::record::Record;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
+use std::time::Instant;
 
 /// The version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// One row a message. `segment` says where its content is: 0 in the row, -1 in a file of its own, else in that segment
 /// at `offset`. The envelope stands before the content, so reading it does not read the content's pages.
@@ -36,10 +40,19 @@ CREATE INDEX hop_due ON hop(due, key);
 CREATE INDEX hop_dns ON hop(key) WHERE dns;
 CREATE TABLE segment(id INTEGER PRIMARY KEY, live INTEGER NOT NULL);
 CREATE INDEX segment_dead ON segment(id) WHERE live <= 0;
-CREATE TABLE counter(messages INTEGER NOT NULL, last_id INTEGER NOT NULL, next_entry INTEGER NOT NULL);
-INSERT INTO counter VALUES(0, 0, 0);
+CREATE TABLE counter(
+    messages INTEGER NOT NULL, last_id INTEGER NOT NULL, next_entry INTEGER NOT NULL, taken INTEGER NOT NULL,
+    salt INTEGER NOT NULL);
+INSERT INTO counter VALUES(0, 0, 0, 0, 0);
 CREATE TABLE history(part INTEGER PRIMARY KEY, day INTEGER NOT NULL, first_entry INTEGER NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+";
+
+/// Brings version 1, which had no intake, to this one.
+const FROM_1: &str = "
+ALTER TABLE counter ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counter ADD COLUMN salt INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
 ";
 
 /// Compiled statements kept: all of ours, with some for the tables of history.
@@ -58,6 +71,7 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(at(&path))?;
     }
     let lock = lock(dir)?;
+    intake::make(dir)?;
     let syncs = options.synchronous == Synchronous::Full;
     if syncs {
         write_log_again(&dir.join("spool.db-wal"))?;
@@ -67,8 +81,37 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
     let counters = Counters::read(&db)?;
     let history = History::read(&db, options.history_rows_max)?;
     let contents = Contents::open(dir, &db, options)?;
-    let log_pages_due = options.log_pages_due;
-    Ok(SqliteStore { db, contents, history, counters, log_pages_due, failed: None, _lock: lock })
+    let (intake, batches) = Intake::open(dir, options, &counters)?;
+    let mut store = SqliteStore {
+        db,
+        intake,
+        contents,
+        history,
+        counters,
+        log_pages_due: options.log_pages_due,
+        direct_after_load: options.direct_after_load,
+        direct_left: 0,
+        busy: false,
+        failed: None,
+        _lock: lock,
+    };
+    store.guarded(|store| store.begin(&batches))?;
+    Ok(store)
+}
+
+impl SqliteStore {
+    /// Writes into the tables what the intake of the instance before holds, and with it the salt of this one's.
+    fn begin(&mut self, batches: &[Vec<Record>]) -> Result<()> {
+        for batch in batches {
+            self.hold(batch)?;
+        }
+        let records = self.intake.take();
+        // Not known to anybody outside, and another each time: that is all it has to be.
+        self.counters.salt = RandomState::new().hash_one(Instant::now()).cast_signed();
+        self.write(&records)?;
+        self.intake.begin(self.counters.salt);
+        Ok(())
+    }
 }
 
 /// Nothing is touched before this is held: a second process would remove the first one's drafts.
@@ -127,10 +170,13 @@ fn connect(path: &Path, syncs: bool) -> Result<Connection> {
     db.pragma_update(None, "journal_size_limit", LOG_OCTETS_KEPT)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
-    if version == 0 {
-        let transaction = db.transaction()?;
-        transaction.execute_batch(TABLES)?;
-        transaction.commit()?;
-    }
+    let changes = match version {
+        0 => TABLES,
+        1 => FROM_1,
+        _ => return Ok(db),
+    };
+    let transaction = db.transaction()?;
+    transaction.execute_batch(changes)?;
+    transaction.commit()?;
     Ok(db)
 }

@@ -6,29 +6,39 @@ use crate::rules;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 /// The one row of `counter`, which this instance alone writes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct Counters {
     pub(super) messages: i64,
     pub(super) last_id: i64,
     pub(super) next_entry: i64,
+    /// The last frame of the intake that is in the tables.
+    pub(super) taken: i64,
+    /// Of the intake's frames.
+    pub(super) salt: i64,
 }
 
 impl Counters {
     pub(super) fn read(db: &Connection) -> Result<Self> {
-        Ok(db.query_row("SELECT messages, last_id, next_entry FROM counter", [], |row| {
-            Ok(Self { messages: row.get(0)?, last_id: row.get(1)?, next_entry: row.get(2)? })
+        Ok(db.query_row("SELECT messages, last_id, next_entry, taken, salt FROM counter", [], |row| {
+            Ok(Self {
+                messages: row.get(0)?,
+                last_id: row.get(1)?,
+                next_entry: row.get(2)?,
+                taken: row.get(3)?,
+                salt: row.get(4)?,
+            })
         })?)
     }
 
     pub(super) fn write(self, db: &Connection) -> Result<()> {
-        db.prepare_cached("UPDATE counter SET messages = ?, last_id = ?, next_entry = ?")?.execute([
-            self.messages,
-            self.last_id,
-            self.next_entry,
-        ])?;
+        let Self { messages, last_id, next_entry, taken, salt } = self;
+        db.prepare_cached(
+            "UPDATE counter SET messages = ?, last_id = ?, next_entry = ?, taken = ?, salt = ?",
+        )?
+        .execute([messages, last_id, next_entry, taken, salt])?;
         Ok(())
     }
 }
@@ -83,6 +93,14 @@ pub(super) fn pending_of_row(row: &Row<'_>) -> Result<Pending> {
         attempts: row.get(3)?,
         cause: row.get(4)?,
     })
+}
+
+/// The row of a hop, if it has one.
+pub(super) fn hop_row(db: &Connection, hop: &NextHop) -> Result<Option<HopRow>> {
+    db.prepare_cached("SELECT waiting, due, state FROM hop WHERE key = ?")?
+        .query_row([hop.to_string()], |row| Ok(hop_row_of_row(hop.clone(), row)))
+        .optional()?
+        .transpose()
 }
 
 /// Of the columns waiting, due, state.

@@ -64,9 +64,22 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// An act of a kind that a queue with nothing in its way writes.
+fn small_act() -> impl Strategy<Value = Act> {
+    let hop = 0..2usize;
+    prop_oneof![
+        4 => (vec(hop.clone(), 1..3), 0usize..6_000)
+            .prop_map(|(hops, size)| Act::Accept { hops, size, draft: false }),
+        4 => any::<usize>().prop_map(|pick| Act::Settle { pick }),
+        3 => (hop.clone(), -3i64..6).prop_map(|(hop, delta)| Act::Waiting { hop, delta }),
+        2 => (proptest::option::of(any::<usize>()), hop, -1i64..2, 0usize..400)
+            .prop_map(|(pick, hop, day, len)| Act::Journal { pick, hop, day, len }),
+    ]
+}
+
 /// Batches of acts.
 pub fn batches(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<Act>>> {
-    vec(vec(act(), 1..8), count)
+    vec(prop_oneof![vec(act(), 1..8), vec(small_act(), 1..8)], count)
 }
 
 /// The queue's side: gives ids, knows what lives.

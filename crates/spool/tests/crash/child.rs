@@ -17,6 +17,8 @@ pub const OPEN: Options = Options {
     segment_octets_max: 60_000,
     history_rows_max: 4,
     log_pages_due: 20,
+    intake_entries_due: 4,
+    direct_after_load: 0,
     keep_drafts: false,
 };
 

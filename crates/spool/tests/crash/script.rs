@@ -84,6 +84,17 @@ fn acts() -> Vec<Vec<Act>> {
         vec![accept(5_000, true), Act::Settle { pick: 1 }, accept((4 << 20) + 1, true)],
         vec![Act::Settle { pick: 1 }, Act::Settle { pick: 1 }, accept(90_000, false)],
     ];
+    // What comes and goes as it should: these never ask what is in the tables.
+    for pick in [0, 1, 2, 0, 3, 1] {
+        let entry = Act::Journal { pick: Some(pick), hop: 0, day: 0, len: 100 };
+        acts.push(vec![
+            accept(3_000, false),
+            Act::Waiting { hop: 0, delta: 2 },
+            Act::Settle { pick },
+            Act::Waiting { hop: 1, delta: -1 },
+            entry,
+        ]);
+    }
     acts.extend(any(7));
     acts
 }

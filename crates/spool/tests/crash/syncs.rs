@@ -14,7 +14,13 @@ pub fn every_commit_is_on_disk_when_told(script: &Script) {
     assert_eq!(unsynced, Vec::<String>::new());
     let dir = tempfile::tempdir().unwrap();
     let (_, unsynced) = trace(Role::unsynced(dir.path()), dir.path());
-    for rule in ["the log when told", "a segment when told", "a folder when told", "a draft when renamed"] {
+    for rule in [
+        "the log when told",
+        "the intake when told",
+        "a segment when told",
+        "a folder when told",
+        "a draft when renamed",
+    ] {
         assert!(unsynced.iter().any(|line| line.starts_with(rule)), "without syncs {rule} was not missed");
     }
 }
@@ -53,6 +59,7 @@ impl Disk {
         if name == "write" && arguments.contains("\"told") {
             self.commits += 1;
             self.must_be_clean("spool.db-wal", "the log when told");
+            self.must_be_clean("spool.intake", "the intake when told");
             self.must_be_clean("segments/", "a segment when told");
             self.must_be_clean("bodies/", "a body when told");
             self.must_be_clean("folder ", "a folder when told");
