@@ -251,6 +251,47 @@ fn the_intake_is_written_again_from_its_start() {
 }
 
 #[test]
+fn a_spool_of_version_1_is_brought_to_this_one() {
+    let mut pair = Pair::new();
+    let compare = |pair: &mut Pair| {
+        let journal = Load::JournalOfMessage { id: MessageId(1), limit: 9 };
+        for load in [journal, Load::Messages { after: None, limit: 9 }, Load::Totals] {
+            assert_eq!(pair.sqlite().load(&load).unwrap(), pair.memory.load(&load).unwrap());
+        }
+    };
+    let commit = |pair: &mut Pair, records: Vec<Record>| pair.commit(Batch { records, drafts: Vec::new() });
+    let entry = |body: &str| {
+        let (message, hop) = (Some(MessageId(1)), "mx:a.example".parse().unwrap());
+        Record::Journal(JournalEntry { message, hop, at: NOW, body: body.to_owned() })
+    };
+    commit(&mut pair, vec![accept(1, 5, octets(5)), accept(2, 20_000, octets(20_000)), entry("{\"at\":1}")]);
+    compare(&mut pair);
+    pair.sqlite = None;
+    fs::remove_file(pair.dir.path().join("spool.intake")).unwrap();
+    // As version 1 had them: no intake, and a history that was clustered by hop.
+    let before = "
+        ALTER TABLE counter DROP COLUMN taken; ALTER TABLE counter DROP COLUMN salt;
+        CREATE TABLE old(
+            hop INTEGER, entry INTEGER, about INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT NOT NULL,
+            body TEXT NOT NULL, PRIMARY KEY(hop, entry)) WITHOUT ROWID;
+        INSERT INTO old SELECT hop, entry, about, at, name, body FROM history_1;
+        DROP TABLE history_1; ALTER TABLE old RENAME TO history_1;
+        CREATE INDEX history_1_about ON history_1(about, entry);
+        PRAGMA user_version = 1;";
+    let db = rusqlite::Connection::open(pair.dir.path().join("spool.db")).unwrap();
+    db.execute_batch(before).unwrap();
+    drop(db);
+    pair.reopen();
+    compare(&mut pair);
+    commit(
+        &mut pair,
+        vec![accept(3, 5, octets(5)), Record::Settle { id: MessageId(1) }, entry("{\"at\":2}")],
+    );
+    pair.reopen();
+    compare(&mut pair);
+}
+
+#[test]
 fn an_intake_that_does_not_belong_to_the_tables_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
