@@ -6,8 +6,8 @@
 //!
 //! The file is a row of frames (`frame`). Those that count are numbered without a gap from the one after
 //! `counter.taken`, which the transaction writes that takes them into the tables. Behind them may be anything: frames that
-//! were taken, or half of one. Each bears the salt of the instance that wrote it, which nobody outside knows, or the
-//! content of a message could pass for a frame after a crash.
+//! were taken, or half of one. Each bears the store's salt, which nobody outside knows, or the content of a message could pass for
+//! a frame after a crash.
 
 use super::contents::IN_ROW_MAX;
 use super::fault::{Result, at, damaged};
@@ -104,12 +104,6 @@ impl Intake {
             held: Held::default(),
         };
         Ok((intake, batches))
-    }
-
-    /// All that was in the file is in the tables: this instance's frames, with this salt, go over it.
-    pub(super) fn begin(&mut self, salt: i64) {
-        self.salt = salt;
-        self.taken();
     }
 
     /// The last frame.

@@ -7,14 +7,11 @@ use super::intake::{self, Intake};
 use super::rows::Counters;
 use super::{Options, SqliteStore, Synchronous};
 use crate::StoreError;
-use crate::record::Record;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, TryLockError};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
-use std::time::Instant;
 
 /// The version of the tables, in `user_version`.
 const VERSION: i64 = 2;
@@ -43,7 +40,7 @@ CREATE INDEX segment_dead ON segment(id) WHERE live <= 0;
 CREATE TABLE counter(
     messages INTEGER NOT NULL, last_id INTEGER NOT NULL, next_entry INTEGER NOT NULL, taken INTEGER NOT NULL,
     salt INTEGER NOT NULL);
-INSERT INTO counter VALUES(0, 0, 0, 0, 0);
+INSERT INTO counter VALUES(0, 0, 0, 0, random());
 CREATE TABLE history(part INTEGER PRIMARY KEY, day INTEGER NOT NULL, first_entry INTEGER NOT NULL);
 PRAGMA user_version = 2;
 ";
@@ -52,6 +49,7 @@ PRAGMA user_version = 2;
 const FROM_1: &str = "
 ALTER TABLE counter ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE counter ADD COLUMN salt INTEGER NOT NULL DEFAULT 0;
+UPDATE counter SET salt = random();
 PRAGMA user_version = 2;
 ";
 
@@ -95,23 +93,13 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
         failed: None,
         _lock: lock,
     };
-    store.guarded(|store| store.begin(&batches))?;
-    Ok(store)
-}
-
-impl SqliteStore {
-    /// Writes into the tables what the intake of the instance before holds, and with it the salt of this one's.
-    fn begin(&mut self, batches: &[Vec<Record>]) -> Result<()> {
-        for batch in batches {
-            self.hold(batch)?;
+    store.guarded(|store| {
+        for batch in &batches {
+            store.hold(batch)?;
         }
-        let records = self.intake.take();
-        // Not known to anybody outside, and another each time: that is all it has to be.
-        self.counters.salt = RandomState::new().hash_one(Instant::now()).cast_signed();
-        self.write(&records)?;
-        self.intake.begin(self.counters.salt);
-        Ok(())
-    }
+        store.drain()
+    })?;
+    Ok(store)
 }
 
 /// Nothing is touched before this is held: a second process would remove the first one's drafts.

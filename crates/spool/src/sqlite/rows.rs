@@ -16,7 +16,7 @@ pub(super) struct Counters {
     pub(super) next_entry: i64,
     /// The last frame of the intake that is in the tables.
     pub(super) taken: i64,
-    /// Of the intake's frames.
+    /// Of the intake's frames; it never changes.
     pub(super) salt: i64,
 }
 
@@ -34,11 +34,9 @@ impl Counters {
     }
 
     pub(super) fn write(self, db: &Connection) -> Result<()> {
-        let Self { messages, last_id, next_entry, taken, salt } = self;
-        db.prepare_cached(
-            "UPDATE counter SET messages = ?, last_id = ?, next_entry = ?, taken = ?, salt = ?",
-        )?
-        .execute([messages, last_id, next_entry, taken, salt])?;
+        let Self { messages, last_id, next_entry, taken, .. } = self;
+        db.prepare_cached("UPDATE counter SET messages = ?, last_id = ?, next_entry = ?, taken = ?")?
+            .execute([messages, last_id, next_entry, taken])?;
         Ok(())
     }
 }
