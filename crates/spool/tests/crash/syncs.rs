@@ -17,6 +17,7 @@ pub fn every_commit_is_on_disk_when_told(script: &Script) {
     for rule in [
         "the log when told",
         "the intake when told",
+        "the tables when the intake is begun again",
         "a segment when told",
         "a folder when told",
         "a draft when renamed",
@@ -70,6 +71,9 @@ impl Disk {
             "write" | "pwrite64" | "ftruncate" => {
                 if path == "spool.db-wal" && arguments.contains(", 32, 0) = 32") {
                     self.must_be_clean("spool.db", "the database when its log is begun again");
+                }
+                if path == "spool.intake" && arguments.contains(", 0) = ") {
+                    self.must_be_clean("spool.db-wal", "the tables when the intake is begun again");
                 }
                 if path == "spool.db" {
                     self.must_be_clean("spool.db-wal", "the log when it is moved into the database");
