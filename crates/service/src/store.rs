@@ -99,7 +99,11 @@ impl Writer {
         loop {
             let wait = if self.store.is_some() { TEND_IDLE } else { REOPEN_WAIT };
             match jobs.recv_timeout(wait) {
-                Ok(StoreJob::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return self.write_events(),
+                Ok(StoreJob::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    self.write_events();
+                    // Nothing came since the last time: what the intake holds goes into the tables.
+                    return self.tend();
+                }
                 Ok(job) => self.act(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.idle(),
             }
