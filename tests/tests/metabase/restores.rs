@@ -36,7 +36,8 @@ fn a_restore_that_does_no_good_is_rolled_back_unless_it_is_meant() {
     Session::open(postroad.address()).unwrap();
     let json = postroad.verb(&["meta", "restore", "open", "--yes", "--json"]);
     let report = json.json().pop().unwrap();
-    assert_ne!((json.status, &report["rolled_back"]), (0, &Value::from("")), "{report}");
+    assert_eq!(json.status, 1, "{report}");
+    assert_ne!(report["rolled_back"], "", "{report}");
     assert_eq!(report["change"]["applied"], false, "{report}");
     // The tree before is a backup as well.
     assert!(postroad.json(&["meta", "backups"]).iter().any(|row| row["name"] == "safety"));
