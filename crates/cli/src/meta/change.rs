@@ -117,9 +117,6 @@ impl Asker<'_, '_> {
     /// Shows what is wrong and what would repair it, and repairs it in one change. What is left decides the exit status.
     pub(super) fn repair(&mut self, check: Check) -> Result<u8, Trouble> {
         let found = self.findings(&check)?;
-        for finding in &found {
-            self.show(finding, |finding, _| reports::finding(finding))?;
-        }
         let steps: Vec<MetaStep> = found.iter().flat_map(|finding| finding.repair.iter().cloned()).collect();
         if steps.is_empty() {
             return self.verdict(&found);
