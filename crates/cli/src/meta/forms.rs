@@ -7,6 +7,7 @@ use crate::person;
 use clap::CommandFactory;
 use postroad_control::meta::{How, MetaStep, Secret, VersionWanted};
 use postroad_control::meta_answer::PropertyRow;
+use postroad_metabase::backup::VERSION_MAX;
 use postroad_metabase::record::{ATTRIBUTE_NAMES, StoredType};
 use std::ffi::OsString;
 
@@ -14,8 +15,6 @@ use std::ffi::OsString;
 const KEY_TYPE: &str = "KeyType";
 /// What an administrator writes for no attribute.
 const NO_ATTRIBUTES: &str = "NO_ATTRIBUTES";
-/// The highest version of a backup.
-const VERSION_MAX: u32 = 9999;
 
 /// The command line with the verb of `meta` as clap knows it: as with adsutil, its case is nothing, and `ENUM_ALL` lists what
 /// is inherited too.
