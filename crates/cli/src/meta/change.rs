@@ -42,10 +42,7 @@ impl Asker<'_, '_> {
     }
 
     pub(super) fn set(&mut self, set: Set) -> Result<u8, Trouble> {
-        let (at, mut value) = match forms::set_plainly(&set.arguments, set.value_file.is_some()) {
-            Some(plain) => plain?,
-            None => forms::set_by_schema(&set.arguments, &self.schema()?)?,
-        };
+        let (at, mut value) = forms::what_is_set(&set.arguments, set.value_file.is_some(), || self.schema())?;
         if let Some(file) = &set.value_file {
             value = files::value(file)?;
         }
