@@ -33,8 +33,7 @@ pub(crate) fn bad_mail_directory() {
     let world = world(&[]);
     folder_before_and_after(&world.postroad, ("BadMailDirectory", "Badmail"), "bad", || {
         let lost = Smtplib::new(world.postroad.address(), "nobody@missing.example");
-        let sent = lost.send(&["r@nullmx.example"], b"Subject: lost\r\n\r\n");
-        assert_eq!(sent["data"]["code"], 250, "{sent}");
+        let _ = lost.accepted(&["r@nullmx.example"], b"Subject: lost\r\n\r\n");
     });
 }
 
