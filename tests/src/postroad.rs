@@ -75,6 +75,9 @@ fn with_usual(usual: &[(&str, String)], of_test: &str) -> String {
 /// The service's own name, which is its local domain too.
 pub const NAME: &str = "mail.test.example";
 
+/// For `Config::service`: what waits is not tried again by itself while a test lasts.
+pub const PATIENT: &str = "SmtpRemoteProgressiveRetry = \"1h\"\nDnsRetry = \"1h\"\nDnsProbe = \"1h..1h\"";
+
 /// A running service with a data folder of its own.
 #[derive(Debug)]
 pub struct Postroad {

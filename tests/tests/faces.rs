@@ -5,7 +5,7 @@ use postroad_tests::client::Smtplib;
 use postroad_tests::load::Session;
 use postroad_tests::nameserver::{NOMX, SMALL};
 use postroad_tests::ports::Port;
-use postroad_tests::postroad::{Config, NAME, Postroad, Verb, program, run};
+use postroad_tests::postroad::{Config, NAME, PATIENT, Postroad, Verb, program, run};
 use postroad_tests::proc::Process;
 use postroad_tests::wait;
 use postroad_tests::world::{FROM, World};
@@ -16,8 +16,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const LATER: &str = "later@small.example=451 4.2.1 Later";
-/// What waits is not tried again while a test looks at it.
-const PATIENT: &str = "SmtpRemoteProgressiveRetry = \"1h\"\nDnsRetry = \"1h\"\nDnsProbe = \"1h..1h\"";
 /// The queue id of no message.
 const NO_ID: &str = "1M88R2YTV0000";
 

@@ -10,7 +10,7 @@ use postroad_tests::client::Smtplib;
 use postroad_tests::load::{Load, Session};
 use postroad_tests::nameserver::{Kind, NameServer, SENDER, SMALL, big_hosts};
 use postroad_tests::ports::Port;
-use postroad_tests::postroad::{Config, NAME, Postroad, STOP_WITHIN};
+use postroad_tests::postroad::{Config, NAME, PATIENT, Postroad, STOP_WITHIN};
 use postroad_tests::sink::Sink;
 use postroad_tests::udp_relay::UdpRelay;
 use postroad_tests::wait;
@@ -19,9 +19,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-
-/// What waits is not tried again by itself while a test lasts.
-const PATIENT: &str = "SmtpRemoteProgressiveRetry = \"1h\"\nDnsRetry = \"1h\"\nDnsProbe = \"1h..1h\"";
 
 /// SIGTERM again and again while mail comes and goes: each message that was sent whole gets a reply, each that was acknowledged is
 /// delivered, and, as nothing died, none twice.

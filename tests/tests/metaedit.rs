@@ -8,7 +8,7 @@
 
 use postroad_tests::client::Smtplib;
 use postroad_tests::nameserver::{Kind, NameServer, big_hosts};
-use postroad_tests::postroad::{Config, Postroad, program};
+use postroad_tests::postroad::{Config, PATIENT, Postroad, program};
 use postroad_tests::sink::Sink;
 use postroad_tests::udp_relay::UdpRelay;
 use postroad_tests::wait;
@@ -17,9 +17,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
-
-/// What waits is not tried again by itself while a test lasts.
-const PATIENT: &str = "SmtpRemoteProgressiveRetry = \"1h\"\nDnsRetry = \"1h\"\nDnsProbe = \"1h..1h\"";
 
 /// A terminal of its own, on a tmux server of its own.
 struct Terminal {
