@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use postroad_tests::client::{Smtplib, read_report, smtp_source, swaks};
+use postroad_tests::folder::files;
 use postroad_tests::nameserver::{Kind, NOMX, NameServer, SENDER, SMALL};
 use postroad_tests::postroad::{Config, NAME, Postroad};
 use postroad_tests::sink::{Received, Sink, SmtpSink};
@@ -261,21 +262,16 @@ fn mail_to_the_local_domain_goes_to_the_drop_folder() {
     for (number, to) in ["postmaster", &format!("postmaster@{NAME}"), &local].into_iter().enumerate() {
         let sent = world.client().send(&[to], content);
         assert_eq!(sent["data"]["code"], 250, "{to}: {sent}");
-        wait::until("a file", || eml(&drop).len() == number + 1);
+        wait::until("a file", || files(&drop, "eml").len() == number + 1);
     }
     world.postroad.wait_drained(wait::PATIENCE);
-    for file in eml(&drop) {
+    for file in files(&drop, "eml") {
         let text = std::fs::read(file).unwrap();
         let head = String::from_utf8_lossy(&text).into_owned();
         assert!(head.to_lowercase().starts_with("x-sender: s@sender.example\r\nx-receiver: "), "{head}");
         assert!(text.ends_with(content), "{head}");
     }
     assert_eq!(world.sink.count(), 0);
-}
-
-fn eml(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    files.filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("eml"))).collect()
 }
 
 #[test]
@@ -289,6 +285,6 @@ fn relaying_is_for_those_who_may() {
     assert_eq!((&sent["rcpt"][1]["code"], &sent["data"]["code"]), (&250.into(), &250.into()), "{sent}");
     let refused = swaks(world.postroad.address(), &["--from", FROM, "--to", "r@small.example"]).unwrap_err();
     assert!(refused.contains("550 5.7.1"), "{refused}");
-    wait::until("the postmaster's file", || eml(&world.postroad.data().join("Drop")).len() == 1);
+    wait::until("the postmaster's file", || files(&world.postroad.data().join("Drop"), "eml").len() == 1);
     assert_eq!(world.sink.count(), 0);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use postroad_tests::client::{Smtplib, read_report};
+use postroad_tests::folder::files;
 use postroad_tests::load::Session;
 use postroad_tests::nameserver::{Kind, NOMX, NameServer, SENDER, SMALL};
 use postroad_tests::ports::Port;
@@ -11,7 +12,6 @@ use postroad_tests::wait;
 use postroad_tests::world::{ADDRESSES, FROM, World};
 use serde_json::Value;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn server(lines: &str) -> Config {
@@ -132,15 +132,6 @@ fn mail_that_must_go_over_tls_waits_for_it() {
     let world = World::around(Sink::start_tls(&ADDRESSES), "", &server("AlwaysUseSsl = true"));
     let _ = world.accepted(&["r@small.example"], b"Subject: secret\r\n\r\n");
     assert!(world.sink.wait_for(1)[0].tls);
-}
-
-/// Files of a folder that end so, in order.
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_some_and(|it| it == end)).collect();
-    files.sort();
-    files
 }
 
 /// One file a message, which begins with its envelope: what is local, and only that.
