@@ -98,6 +98,11 @@ fn octets_below(folder: &Path) -> Vec<u8> {
     all
 }
 
+/// As binary values are written.
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 fn contains(octets: &[u8], text: &str) -> bool {
     octets.windows(text.len()).any(|part| part == text.as_bytes())
 }
