@@ -1,5 +1,6 @@
 //! Clients that no one here wrote: swaks, Python's smtplib, Postfix's smtp-source.
 
+use crate::postroad::queue_id;
 use serde_json::Value;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -77,6 +78,18 @@ impl Smtplib {
             .output()
             .expect("python starts");
         serde_json::from_slice(&done("smtplib", output)).expect("JSON of send.py")
+    }
+
+    /// Sends, and gives the queue id.
+    ///
+    /// # Panics
+    /// Unless it is accepted.
+    #[must_use]
+    #[track_caller]
+    pub fn accepted(&self, to: &[&str], content: &[u8]) -> String {
+        let sent = self.send(to, content);
+        assert_eq!(sent["data"]["code"], 250, "{sent}");
+        queue_id(sent["data"]["text"].as_str().unwrap_or_default())
     }
 }
 

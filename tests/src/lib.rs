@@ -10,6 +10,7 @@
 pub mod client;
 pub mod dig;
 pub mod disk;
+pub mod folder;
 pub mod load;
 pub mod nameserver;
 pub mod ports;

@@ -2,7 +2,7 @@
 
 use crate::client::Smtplib;
 use crate::nameserver::{Kind, NOMX, NameServer, SENDER, SMALL};
-use crate::postroad::{Config, Postroad, queue_id};
+use crate::postroad::{Config, Postroad};
 use crate::sink::Sink;
 use std::net::IpAddr;
 
@@ -59,9 +59,8 @@ impl World {
     /// # Panics
     /// Unless it is accepted.
     #[must_use]
+    #[track_caller]
     pub fn accepted(&self, to: &[&str], content: &[u8]) -> String {
-        let sent = self.client().send(to, content);
-        assert_eq!(sent["data"]["code"], 250, "{sent}");
-        queue_id(sent["data"]["text"].as_str().unwrap_or_default())
+        self.client().accepted(to, content)
     }
 }

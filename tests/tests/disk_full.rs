@@ -10,9 +10,9 @@ use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, Postroad};
 use postroad_tests::sink::Sink;
 use postroad_tests::wait;
+use postroad_tests::world::FROM;
 use std::collections::BTreeSet;
 
-const FROM: &str = "s@sender.example";
 /// Left beside the filler: some messages find room, a few hundred do not.
 const ROOM: u64 = 4 << 20;
 

@@ -16,10 +16,11 @@
 
 use postroad_tests::client::Smtplib;
 use postroad_tests::nameserver::{KINDS, Kind, NameServer, SENDER, big_hosts};
-use postroad_tests::postroad::{Config, Postroad, queue_id};
+use postroad_tests::postroad::{Config, Postroad};
 use postroad_tests::sink::Sink;
 use postroad_tests::udp_relay::UdpRelay;
 use postroad_tests::wait;
+use postroad_tests::world::FROM;
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +71,8 @@ impl Cell {
         let sink = Sink::start(&addresses, &[]);
         let config = Config { policy, dns: vec![dns], remote_port: sink.port(), ..Config::default() };
         let postroad = Postroad::start(&config);
-        let sent = Smtplib::new(postroad.address(), "s@sender.example")
-            .send(&[RECIPIENT], b"Subject: large\r\n\r\nx\r\n");
-        assert_eq!(sent["data"]["code"], 250, "{sent}");
-        let id = queue_id(sent["data"]["text"].as_str().unwrap());
+        let id =
+            Smtplib::new(postroad.address(), FROM).accepted(&[RECIPIENT], b"Subject: large\r\n\r\nx\r\n");
         Self { postroad, sink, dns, relay, _server: server, id }
     }
 
@@ -96,7 +95,7 @@ impl Cell {
                 let arrived = &self.sink.wait_for(1)[0];
                 assert_eq!(
                     (arrived.from.as_str(), arrived.to.as_slice()),
-                    ("s@sender.example", &[RECIPIENT.to_owned()][..])
+                    (FROM, &[RECIPIENT.to_owned()][..])
                 );
                 let hosts = big_hosts();
                 let host = hosts.iter().find(|host| host.address == arrived.local);

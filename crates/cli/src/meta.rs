@@ -138,14 +138,19 @@ impl Asker<'_, '_> {
         }
     }
 
-    /// Asks what has one answer, which `pick` knows.
-    fn one<T>(&mut self, request: MetaRequest, pick: fn(MetaItem) -> Option<T>) -> Result<T, Trouble> {
-        let mut found = None;
+    /// Asks, and gathers the parts of the answer, all of which `pick` knows.
+    fn all<T>(&mut self, request: MetaRequest, pick: fn(MetaItem) -> Option<T>) -> Result<Vec<T>, Trouble> {
+        let mut found = Vec::new();
         (self.ask)(request, &mut |item| {
-            found = Some(pick(item).ok_or_else(glue::stranger)?);
+            found.push(pick(item).ok_or_else(glue::stranger)?);
             Ok(())
         })?;
-        found.ok_or_else(glue::stranger)
+        Ok(found)
+    }
+
+    /// Asks what has one answer.
+    fn one<T>(&mut self, request: MetaRequest, pick: fn(MetaItem) -> Option<T>) -> Result<T, Trouble> {
+        self.all(request, pick)?.pop().ok_or_else(glue::stranger)
     }
 
     /// Shows an answer: for programs as it is, for people as lines.
@@ -350,13 +355,9 @@ impl Asker<'_, '_> {
     }
 
     fn backups(&mut self) -> Result<u8, Trouble> {
-        let mut rows = Vec::new();
-        (self.ask)(MetaRequest::Backups, &mut |item| match item {
-            MetaItem::Backup(row) => {
-                rows.push(*row);
-                Ok(())
-            }
-            _ => Err(glue::stranger()),
+        let rows = self.all(MetaRequest::Backups, |item| match item {
+            MetaItem::Backup(row) => Some(*row),
+            _ => None,
         })?;
         if self.screen.json {
             rows.iter().try_for_each(|row| self.screen.object(row))?;
@@ -369,7 +370,7 @@ impl Asker<'_, '_> {
     }
 
     /// Does something to one backup; `what` became of it if nothing is wrong with it.
-    pub(in crate::meta) fn backup(&mut self, request: MetaRequest, what: &str) -> Result<u8, Trouble> {
+    fn backup(&mut self, request: MetaRequest, what: &str) -> Result<u8, Trouble> {
         let row = self.one(request, |item| match item {
             MetaItem::Backup(row) => Some(*row),
             _ => None,
@@ -381,22 +382,19 @@ impl Asker<'_, '_> {
 
     fn check(&mut self, check: &Check) -> Result<u8, Trouble> {
         let found = self.findings(check)?;
-        for finding in &found {
-            self.show(finding, |finding, _| reports::finding(finding))?;
-        }
         self.verdict(&found)
     }
 
+    /// Shows what a check finds, and gives it.
     fn findings(&mut self, check: &Check) -> Result<Vec<Finding>, Trouble> {
-        let mut found = Vec::new();
         let request = MetaRequest::Check { path: check.path.clone(), online: check.online };
-        (self.ask)(request, &mut |item| match item {
-            MetaItem::Finding(finding) => {
-                found.push(*finding);
-                Ok(())
-            }
-            _ => Err(glue::stranger()),
+        let found = self.all(request, |item| match item {
+            MetaItem::Finding(finding) => Some(*finding),
+            _ => None,
         })?;
+        for finding in &found {
+            self.show(finding, |finding, _| reports::finding(finding))?;
+        }
         Ok(found)
     }
 
@@ -412,15 +410,10 @@ impl Asker<'_, '_> {
 
     /// The known properties: asked for only where a command line can be read in two ways.
     fn schema(&mut self) -> Result<Vec<PropertyRow>, Trouble> {
-        let mut schema = Vec::new();
-        (self.ask)(MetaRequest::Schema, &mut |item| match item {
-            MetaItem::Property(row) => {
-                schema.push(*row);
-                Ok(())
-            }
-            _ => Err(glue::stranger()),
-        })?;
-        Ok(schema)
+        self.all(MetaRequest::Schema, |item| match item {
+            MetaItem::Property(row) => Some(*row),
+            _ => None,
+        })
     }
 }
 

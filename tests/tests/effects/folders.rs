@@ -2,39 +2,32 @@
 
 use crate::service::{fresh, send, set, world};
 use postroad_tests::client::Smtplib;
+use postroad_tests::folder::files;
 use postroad_tests::postroad::Postroad;
 use postroad_tests::wait;
-use std::path::Path;
-
-/// Files of a folder that end so; none if it is not there.
-fn files(folder: &Path, end: &str) -> usize {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|it| it == end)).count()
-}
 
 /// A message comes to the default folder; once another is set, the next one comes there.
 fn folder_before_and_after(postroad: &Postroad, (name, default): (&str, &str), end: &str, send: impl Fn()) {
     let (default, other) = (postroad.data().join(default), postroad.dir().join("other"));
     send();
-    wait::until("a file in the default folder", || files(&default, end) == 1);
+    wait::until("a file in the default folder", || files(&default, end).len() == 1);
     postroad.wait_drained(wait::PATIENCE);
     set(postroad, name, &[&other.display().to_string()]);
     send();
-    wait::until("a file in the other folder", || files(&other, end) == 1);
+    wait::until("a file in the other folder", || files(&other, end).len() == 1);
     postroad.wait_drained(wait::PATIENCE);
-    assert_eq!(files(&default, end), 1);
+    assert_eq!(files(&default, end).len(), 1);
     // A relative path begins at the data folder.
     set(postroad, name, &["third"]);
     send();
-    wait::until("a file in the third folder", || files(&postroad.data().join("third"), end) == 1);
+    wait::until("a file in the third folder", || files(&postroad.data().join("third"), end).len() == 1);
 }
 
 pub(crate) fn bad_mail_directory() {
     let world = world(&[]);
     folder_before_and_after(&world.postroad, ("BadMailDirectory", "Badmail"), "bad", || {
         let lost = Smtplib::new(world.postroad.address(), "nobody@missing.example");
-        let sent = lost.send(&["r@nullmx.example"], b"Subject: lost\r\n\r\n");
-        assert_eq!(sent["data"]["code"], 250, "{sent}");
+        let _ = lost.accepted(&["r@nullmx.example"], b"Subject: lost\r\n\r\n");
     });
 }
 

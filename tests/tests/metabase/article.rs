@@ -7,6 +7,7 @@ use postroad_tests::postroad::{Config, Postroad};
 use postroad_tests::sink::Sink;
 use postroad_tests::udp_relay::UdpRelay;
 use postroad_tests::wait;
+use postroad_tests::world::FROM;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -39,8 +40,7 @@ impl Stage {
 }
 
 fn send(postroad: &Postroad) {
-    let sent = Smtplib::new(postroad.address(), "s@sender.example").send(&[RECIPIENT], b"Subject: x\r\n\r\n");
-    assert_eq!(sent["data"]["code"], 250, "{sent}");
+    let _ = Smtplib::new(postroad.address(), FROM).accepted(&[RECIPIENT], b"Subject: x\r\n\r\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Backups: damaged ones, ones of another machine, and ones that do the service no good.
 
-use crate::{Numbers, changed, contains, done, file, octets_below, raw, refused};
+use crate::{Numbers, carry, changed, contains, done, file, octets_below, raw, refused};
 use postroad_tests::load::Session;
 use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, Postroad};
@@ -64,10 +64,8 @@ fn a_secret_goes_to_another_machine_and_is_never_shown() {
     assert_eq!(backup["password"], true, "{backup}");
     done(&postroad, &["backup", "local"]);
     let mut other = Postroad::start_stored(&Config::default());
-    std::fs::create_dir_all(other.data().join("Backup")).unwrap();
     for name in ["moving.pb0", "local.pb0"] {
-        std::fs::copy(postroad.data().join("Backup").join(name), other.data().join("Backup").join(name))
-            .unwrap();
+        carry(&postroad, &other, name);
     }
     drop(postroad);
     let wrong = file(&other, "wrong", "open sesam\n");

@@ -1,6 +1,6 @@
 //! Random deeds: what is asked of the program, and the tree that it makes if it is done.
 
-use crate::{Numbers, file};
+use crate::{Numbers, file, hex};
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{Data, INHERIT, Record, SECURE};
 use postroad_metabase::store::sqlite::SqliteStore;
@@ -9,7 +9,6 @@ use postroad_metabase::tree::{Op, Tree};
 use postroad_metabase::xml;
 use postroad_tests::postroad::Postroad;
 use serde_json::{Value, json};
-use std::fmt::Write;
 use std::path::Path;
 
 /// Keys that random steps touch: some that the service reads, and some that it only keeps.
@@ -136,10 +135,7 @@ fn texts(data: &Data) -> Vec<String> {
         Data::Dword(number) => vec![number.to_string()],
         Data::String(text) | Data::ExpandSz(text) => vec![text.clone()],
         Data::MultiSz(texts) => texts.clone(),
-        Data::Binary(octets) => vec![octets.iter().fold(String::new(), |mut hex, octet| {
-            write!(hex, "{octet:02x}").unwrap();
-            hex
-        })],
+        Data::Binary(octets) => vec![hex(octets)],
     }
 }
 

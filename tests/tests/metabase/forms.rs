@@ -1,6 +1,6 @@
 //! The tree as a text: TOML out and in, MetaBase.xml in and out.
 
-use crate::{changed, file, raw, state};
+use crate::{changed, file, hex, raw, state};
 use postroad_tests::postroad::{Config, Postroad};
 use serde_json::Value;
 use std::path::Path;
@@ -122,8 +122,7 @@ fn lists_of_networks() {
     // The two lists the other way round: all but these.
     let mut others = postroad_metabase::ipsec::encode(&["10.0.0.0/8".parse().unwrap()]);
     others[..8].rotate_left(4);
-    let others: String = others.iter().map(|octet| format!("{octet:02x}")).collect();
-    changed(&postroad, &["set", "smtpsvc/1", "IPSecurity", &format!("0x{others}")]);
+    changed(&postroad, &["set", "smtpsvc/1", "IPSecurity", &format!("0x{}", hex(&others))]);
     let shown = postroad.verb(&["meta", "get", "smtpsvc/1", "IPSecurity"]).stdout;
     assert!(shown.contains("all except 10.0.0.0/8"), "{shown}");
 

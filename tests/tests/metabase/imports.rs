@@ -1,6 +1,6 @@
 //! A MetaBase.xml from elsewhere: one bad value costs itself alone, and a large file costs no more memory than is told.
 
-use crate::{changed, file, raw, refused, state};
+use crate::{changed, file, hex, raw, refused, state};
 use postroad_tests::postroad::{Config, Postroad, program};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -92,8 +92,7 @@ fn what_waits_to_be_confirmed_is_left_alone() {
 #[test]
 fn an_open_relay_is_told_before_it_is_refused() {
     let postroad = Postroad::start_stored(&Config::default());
-    let list = postroad_metabase::ipsec::encode(&["0.0.0.0/0".parse().unwrap()]);
-    let list: String = list.iter().map(|octet| format!("{octet:02x}")).collect();
+    let list = hex(&postroad_metabase::ipsec::encode(&["0.0.0.0/0".parse().unwrap()]));
     let xml = file(&postroad, "open.xml", server(&format!("RelayIpList=\"{list}\" HopCount=\"9\"")));
     let report = postroad.json(&["meta", "import", &xml]).remove(0);
     assert!(report["refusal"].as_str().unwrap().contains("--i-mean-it"), "{report}");

@@ -15,7 +15,7 @@ mod restores;
 
 use postroad_tests::postroad::{Postroad, Verb};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a refusal may not touch.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +73,17 @@ fn file(postroad: &Postroad, name: &str, content: impl AsRef<[u8]>) -> String {
     path.display().to_string()
 }
 
+/// Where a backup is, by the name of its file.
+fn backup_file(postroad: &Postroad, name: &str) -> PathBuf {
+    postroad.data().join("Backup").join(name)
+}
+
+/// Carries a backup to another machine.
+fn carry(source: &Postroad, target: &Postroad, name: &str) {
+    std::fs::create_dir_all(target.data().join("Backup")).unwrap();
+    std::fs::copy(backup_file(source, name), backup_file(target, name)).unwrap();
+}
+
 /// Every octet of the files in a folder and below it.
 fn octets_below(folder: &Path) -> Vec<u8> {
     let mut all = Vec::new();
@@ -85,6 +96,11 @@ fn octets_below(folder: &Path) -> Vec<u8> {
         }
     }
     all
+}
+
+/// As binary values are written.
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn contains(octets: &[u8], text: &str) -> bool {

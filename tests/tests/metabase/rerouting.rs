@@ -20,8 +20,7 @@ fn set(postroad: &Postroad, property: &str, value: &str) {
 
 /// A message that waits for hosts which refuse connections.
 fn waiting(postroad: &Postroad) {
-    let sent = Smtplib::new(postroad.address(), FROM).send(&["r@small.example"], b"Subject: x\r\n\r\n");
-    assert_eq!(sent["data"]["code"], 250, "{sent}");
+    let _ = Smtplib::new(postroad.address(), FROM).accepted(&["r@small.example"], b"Subject: x\r\n\r\n");
     postroad.wait_deferred("r@small.example");
 }
 

@@ -1,15 +1,10 @@
 //! Backups put back: elsewhere, in part, and where they do the service no good; and which one a name means.
 
-use crate::{changed, done, file, raw, refused, state};
+use crate::{backup_file, carry, changed, done, file, raw, refused, state};
 use postroad_tests::load::Session;
 use postroad_tests::postroad::{Config, Postroad};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-
-fn backup_file(postroad: &Postroad, name: &str) -> PathBuf {
-    postroad.data().join("Backup").join(name)
-}
 
 /// A list of networks that cannot be read: what the check calls an error, though the service can run with it.
 const UNREADABLE: [&str; 4] = ["set", "smtpsvc/1", "RelayIpList", "0x0102030405"];
@@ -36,7 +31,8 @@ fn a_restore_that_does_no_good_is_rolled_back_unless_it_is_meant() {
     Session::open(postroad.address()).unwrap();
     let json = postroad.verb(&["meta", "restore", "open", "--yes", "--json"]);
     let report = json.json().pop().unwrap();
-    assert_ne!((json.status, &report["rolled_back"]), (0, &Value::from("")), "{report}");
+    assert_eq!(json.status, 1, "{report}");
+    assert_ne!(report["rolled_back"], "", "{report}");
     assert_eq!(report["change"]["applied"], false, "{report}");
     // The tree before is a backup as well.
     assert!(postroad.json(&["meta", "backups"]).iter().any(|row| row["name"] == "safety"));
@@ -74,8 +70,7 @@ fn two_servers_with_one_binding_go_to_another_machine() {
     changed(&postroad, &["set", "smtpsvc/2", "ServerBindings", &format!("{}:", other.address())]);
     done(&postroad, &["check"]);
     done(&postroad, &["backup", "two"]);
-    std::fs::create_dir_all(other.data().join("Backup")).unwrap();
-    std::fs::copy(backup_file(&postroad, "two.pb0"), backup_file(&other, "two.pb0")).unwrap();
+    carry(&postroad, &other, "two.pb0");
     done(&other, &["restore", "two", "--yes"]);
     assert_eq!(raw(&other, "smtpsvc/2", "ServerBindings"), format!("{}:", other.address()));
 }
@@ -89,8 +84,7 @@ fn without_its_secrets_a_backup_goes_anywhere() {
     done(&postroad, &["backup", "local"]);
     let other = Postroad::start_stored(&Config::default());
     changed(&other, &["set", "smtpsvc/1", "RoutePassword", "its own"]);
-    std::fs::create_dir_all(other.data().join("Backup")).unwrap();
-    std::fs::copy(backup_file(&postroad, "local.pb0"), backup_file(&other, "local.pb0")).unwrap();
+    carry(&postroad, &other, "local.pb0");
     drop(postroad);
     let verb = refused(&other, &["restore", "local", "--yes"], &[1]);
     assert!(verb.stderr.contains("--without-secrets"), "{verb:?}");
@@ -161,8 +155,7 @@ fn what_could_not_be_restored_is_told_when_it_is_verified() {
         "{verb:?}"
     );
     let other = Postroad::start_stored(&Config::default());
-    std::fs::create_dir_all(other.data().join("Backup")).unwrap();
-    std::fs::copy(backup_file(&postroad, "leaning.pb0"), backup_file(&other, "leaning.pb0")).unwrap();
+    carry(&postroad, &other, "leaning.pb0");
     let verb = other.verb(&["meta", "backups", "verify", "leaning"]);
     assert!(verb.status == 1 && verb.stdout.contains("cannot be restored here"), "{verb:?}");
     assert!(verb.stdout.contains("SmartHostType"), "{verb:?}");

@@ -42,10 +42,7 @@ impl Asker<'_, '_> {
     }
 
     pub(super) fn set(&mut self, set: Set) -> Result<u8, Trouble> {
-        let (at, mut value) = match forms::set_plainly(&set.arguments, set.value_file.is_some()) {
-            Some(plain) => plain?,
-            None => forms::set_by_schema(&set.arguments, &self.schema()?)?,
-        };
+        let (at, mut value) = forms::what_is_set(&set.arguments, set.value_file.is_some(), || self.schema())?;
         if let Some(file) = &set.value_file {
             value = files::value(file)?;
         }
@@ -117,9 +114,6 @@ impl Asker<'_, '_> {
     /// Shows what is wrong and what would repair it, and repairs it in one change. What is left decides the exit status.
     pub(super) fn repair(&mut self, check: Check) -> Result<u8, Trouble> {
         let found = self.findings(&check)?;
-        for finding in &found {
-            self.show(finding, |finding, _| reports::finding(finding))?;
-        }
         let steps: Vec<MetaStep> = found.iter().flat_map(|finding| finding.repair.iter().cloned()).collect();
         if steps.is_empty() {
             return self.verdict(&found);

@@ -7,6 +7,7 @@ use crate::person;
 use clap::CommandFactory;
 use postroad_control::meta::{How, MetaStep, Secret, VersionWanted};
 use postroad_control::meta_answer::PropertyRow;
+use postroad_metabase::backup::VERSION_MAX;
 use postroad_metabase::record::{ATTRIBUTE_NAMES, StoredType};
 use std::ffi::OsString;
 
@@ -14,8 +15,6 @@ use std::ffi::OsString;
 const KEY_TYPE: &str = "KeyType";
 /// What an administrator writes for no attribute.
 const NO_ATTRIBUTES: &str = "NO_ATTRIBUTES";
-/// The highest version of a backup.
-const VERSION_MAX: u32 = 9999;
 
 /// The command line with the verb of `meta` as clap knows it: as with adsutil, its case is nothing, and `ENUM_ALL` lists what
 /// is inherited too.
@@ -84,40 +83,35 @@ pub fn split(text: &str) -> Option<At> {
     (!property.is_empty()).then(|| At { path: path.into(), property: property.into() })
 }
 
-/// What `set` sets, and to what, where no schema is needed to tell: two arguments, or those before a value from elsewhere.
-/// None: three or more, which can be read in two ways.
-pub fn set_plainly(arguments: &[String], has_value: bool) -> Option<Result<(At, Vec<String>), Trouble>> {
-    let (place, value) = match (arguments, has_value) {
-        ([path], true) => (Place { path: path.clone(), property: None }, Vec::new()),
-        ([path, property], true) => {
-            (Place { path: path.clone(), property: Some(property.clone()) }, Vec::new())
+/// What `set` sets, and to what; no value where it comes from elsewhere. Two arguments are PATH/PROPERTY VALUE. Three or more are
+/// that only if the first ends in a known property and the second is none, else PATH PROPERTY VALUE... : for them alone the schema
+/// is asked for.
+pub fn what_is_set(
+    arguments: &[String],
+    has_value: bool,
+    schema: impl FnOnce() -> Result<Vec<PropertyRow>, Trouble>,
+) -> Result<(At, Vec<String>), Trouble> {
+    let at_end = |path: &String| Place { path: path.clone(), property: None }.at();
+    let apart = |path: &String, property: &String| At { path: path.clone(), property: property.clone() };
+    match (has_value, arguments) {
+        (true, [path]) => Ok((at_end(path)?, Vec::new())),
+        (true, [path, property]) => Ok((apart(path, property), Vec::new())),
+        (true, _) => {
+            Err(Trouble::usage("with --value-file, name the property alone: PATH PROPERTY or PATH/PROPERTY."))
         }
-        (_, true) => {
-            let what = "with --value-file, name the property alone: PATH PROPERTY or PATH/PROPERTY.";
-            return Some(Err(Trouble::usage(what)));
+        (false, [] | [_]) => Err(Trouble::usage(
+            "a value is missing. Give PATH/PROPERTY VALUE, or PATH PROPERTY VALUE; \"\" is the empty value.",
+        )),
+        (false, [path, value]) => Ok((at_end(path)?, vec![value.clone()])),
+        (false, [path, second, rest @ ..]) => {
+            let schema = schema()?;
+            match split(path) {
+                Some(at) if is_known(&schema, &at.property) && !is_known(&schema, second) => {
+                    Ok((at, std::iter::once(second).chain(rest).cloned().collect()))
+                }
+                _ => Ok((apart(path, second), rest.to_vec())),
+            }
         }
-        ([path, value], false) => (Place { path: path.clone(), property: None }, vec![value.clone()]),
-        ([_] | [], false) => {
-            let what = "a value is missing. Give PATH/PROPERTY VALUE, or PATH PROPERTY VALUE; \"\" is the empty value.";
-            return Some(Err(Trouble::usage(what)));
-        }
-        (_, false) => return None,
-    };
-    Some(place.at().map(|at| (at, value)))
-}
-
-/// What `set` sets with three arguments or more: PATH/PROPERTY VALUE... only if the first ends in a known property and the second
-/// is none, else PATH PROPERTY VALUE... .
-pub fn set_by_schema(arguments: &[String], schema: &[PropertyRow]) -> Result<(At, Vec<String>), Trouble> {
-    let [path, second, rest @ ..] = arguments else {
-        return Err(Trouble::usage("a value is missing. Give PATH PROPERTY VALUE."));
-    };
-    match split(path) {
-        Some(at) if is_known(schema, &at.property) && !is_known(schema, second) => {
-            let value = std::iter::once(second).chain(rest).cloned().collect();
-            Ok((at, value))
-        }
-        _ => Ok((At { path: path.clone(), property: second.clone() }, rest.to_vec())),
     }
 }
 
@@ -129,13 +123,15 @@ pub fn is_known(schema: &[PropertyRow], text: &str) -> bool {
 
 /// The steps of `create`.
 pub fn create(path: String, key_type: Option<String>) -> Vec<MetaStep> {
-    let record = key_type.map(|key_type| set(At { path: path.clone(), property: KEY_TYPE.into() }, key_type));
+    let record = key_type.map(|key_type| MetaStep::Set {
+        path: path.clone(),
+        property: KEY_TYPE.into(),
+        value: vec![key_type],
+        data_type: None,
+        user_type: None,
+        attributes: None,
+    });
     std::iter::once(MetaStep::Create { path }).chain(record).collect()
-}
-
-fn set(at: At, value: String) -> MetaStep {
-    let (path, property) = (at.path, at.property);
-    MetaStep::Set { path, property, value: vec![value], data_type: None, user_type: None, attributes: None }
 }
 
 /// The key that `enum` lists, and whether its keys are wanted instead of its records.
