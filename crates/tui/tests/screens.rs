@@ -311,6 +311,19 @@ fn a_key_that_went_is_left() {
     desk.type_in("r").shows(&["Records of /LM ", "W3Svc", "is gone"]).lacks("SmtpSvc ");
 }
 
+/// What is shown right is of the key that is chosen then: keys pressed there act on that one.
+#[test]
+fn a_key_that_went_is_left_with_its_records_when_it_is_opened() {
+    let mut desk = Desk::new();
+    desk.fake
+        .tree
+        .insert("/LM/W3Svc/1".into(), std::iter::once((7, fake::stored("STRING", &["x"]))).collect());
+    desk.fake.tree.get_mut("/LM/W3Svc").unwrap().insert(6, fake::stored("STRING", &["of the web"]));
+    desk.presses(&[Down, KeyCode::Right, KeyCode::End]).shows(&["Records of /LM/W3Svc", "of the web"]);
+    desk.fake.tree.retain(|path, _| !path.starts_with("/LM/W3Svc"));
+    desk.press(KeyCode::Right).shows(&["Records of /LM ", "/LM/W3Svc is gone."]).lacks("of the web");
+}
+
 #[test]
 fn leaving_asks_where_changes_are_pending() {
     let mut desk = relay_for_all();
