@@ -234,9 +234,10 @@ impl State {
     fn undo_at(&mut self, at: usize) {
         let step = self.pending.remove(at);
         self.message = format!("Undone: {}.", crate::explain::step(&step));
-        let is_gone = !self.tree.is_known(&self.tree.chosen);
+        let chosen = &self.tree.chosen;
+        let is_gone = !self.tree.is_known(chosen) && !pending::is_to_be_made(&self.pending, chosen);
         if is_gone && matches!(step, MetaStep::Create { .. }) {
-            let above = pending::parent(&self.tree.chosen).unwrap_or(ROOT).to_owned();
+            let above = pending::parent(chosen).unwrap_or(ROOT).to_owned();
             self.choose_key(&above);
         }
     }

@@ -325,6 +325,17 @@ fn a_key_that_went_is_left_with_its_records_when_it_is_opened() {
 }
 
 #[test]
+fn undoing_a_key_leaves_another_one_that_waits_chosen() {
+    let mut desk = Desk::new();
+    desk.press(Down).type_in("n").press(Enter).type_in("First").press(Enter);
+    desk.shows(&["First (new)"]).press(KeyCode::Left);
+    desk.type_in("n").press(Enter).type_in("Second").press(Enter).shows(&["Records of /LM/Second"]);
+    desk.press(KeyCode::Up).shows(&["Records of /LM/First"]);
+    desk.type_in("u").shows(&["Records of /LM/First", "First (new)"]).lacks("Second (new)");
+    desk.type_in("u").shows(&["Records of /LM "]).lacks("(new)");
+}
+
+#[test]
 fn leaving_asks_where_changes_are_pending() {
     let mut desk = relay_for_all();
     desk.type_in("q").shows(&["1 pending change(s) are not committed"]).type_in("n");
