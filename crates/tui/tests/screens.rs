@@ -88,7 +88,7 @@ fn a_change_that_waits_to_be_confirmed_is_undone_at_once() {
         .shows(&["Undo generation 2"])
         .type_in("y")
         .shows(&["Committed", "-> relay.example.org"]);
-    desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo change");
+    desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo generation");
 }
 
 #[test]
