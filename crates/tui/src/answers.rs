@@ -3,6 +3,7 @@
 use crate::dialog::{Confirm, Layer, Say, Then};
 use crate::explain;
 use crate::find::Found;
+use crate::history::History;
 use crate::pending;
 use crate::state::{Purpose, State};
 use crate::tree_pane::ROOT;
@@ -202,14 +203,11 @@ impl State {
         };
         self.layers.push(Layer::Say(Say::new(title, explain::committed(&change, restore.as_deref()))));
         self.refresh();
-        if self.layers.iter_mut().any(|layer| layer.as_backups().is_some()) {
+        if self.layers.iter().any(|layer| matches!(layer, Layer::Backups(_))) {
             self.ask(Purpose::Backups, MetaRequest::Backups);
         }
-        if self.layers.iter_mut().any(|layer| layer.as_history().is_some()) {
-            self.ask(
-                Purpose::History,
-                MetaRequest::Log { limit: crate::keys::HISTORY_MAX, generation: None },
-            );
+        if self.layers.iter().any(|layer| matches!(layer, Layer::History(_))) {
+            History::ask(self);
         }
     }
 }

@@ -18,7 +18,15 @@ pub(crate) struct History {
     at: usize,
 }
 
+/// Past changes that are listed.
+const HISTORY_MAX: usize = 500;
+
 impl History {
+    /// Asks for the past changes.
+    pub(crate) fn ask(state: &mut State) {
+        state.ask(Purpose::History, MetaRequest::Log { limit: HISTORY_MAX, generation: None });
+    }
+
     pub(crate) fn take(&mut self, rows: Vec<HistoryRow>) {
         self.rows = rows;
         self.at = self.at.min(self.rows.len().saturating_sub(1));
@@ -28,10 +36,7 @@ impl History {
         let chosen = self.rows.get(self.at).map(|row| row.generation);
         match (key.code, chosen) {
             (KeyCode::Esc | KeyCode::Char('q'), _) => return Vec::new(),
-            (KeyCode::F(5), _) => {
-                let request = MetaRequest::Log { limit: crate::keys::HISTORY_MAX, generation: None };
-                state.ask(Purpose::History, request);
-            }
+            (KeyCode::F(5), _) => Self::ask(state),
             (KeyCode::Enter, Some(generation)) => {
                 let request = MetaRequest::Log { limit: 1, generation: Some(generation) };
                 state.ask(Purpose::OneChange, request);

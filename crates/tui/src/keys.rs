@@ -13,9 +13,6 @@ use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::{How, MetaRequest, MetaStep};
 
-/// Past changes that are listed.
-pub(crate) const HISTORY_MAX: usize = 500;
-
 impl State {
     /// Takes a key of the main screen.
     pub(crate) fn main_key(&mut self, key: KeyEvent) {
@@ -56,7 +53,7 @@ impl State {
                 self.layers.push(Layer::Backups(Backups::default()));
             }
             KeyCode::Char('g') => {
-                self.ask(Purpose::History, MetaRequest::Log { limit: HISTORY_MAX, generation: None });
+                History::ask(self);
                 self.layers.push(Layer::History(History::default()));
             }
             KeyCode::Char('r') | KeyCode::F(5) => self.refresh(),
