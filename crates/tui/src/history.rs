@@ -8,7 +8,6 @@ use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::MetaRequest;
 use postroad_control::meta_answer::HistoryRow;
-use ratatui::style::Modifier;
 use ratatui::text::Line;
 
 /// The past changes.
@@ -61,8 +60,7 @@ impl History {
 
     pub(crate) fn view(&self, columns: usize) -> View {
         let line = |(index, row): (usize, &HistoryRow)| {
-            let sign = if index == self.at { '>' } else { ' ' };
-            let sign = if row.confirm_until.is_some() { format!("{sign}*") } else { format!("{sign} ") };
+            let sign = if row.confirm_until.is_some() { '*' } else { ' ' };
             // Without a reason, what it changed says more than nothing.
             let first = row.differences.first().filter(|_| row.reason.is_empty());
             let why = first.map_or_else(|| row.reason.clone(), crate::explain::difference);
@@ -73,8 +71,7 @@ impl History {
                 text::column(&row.author, 15),
                 row.differences_count,
             );
-            let line = Line::from(text::shorten(&shown, columns));
-            if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
+            list::row(&shown, index == self.at, columns)
         };
         let mut lines: Vec<Line<'static>> = self.rows.iter().enumerate().map(line).collect();
         if lines.is_empty() {
