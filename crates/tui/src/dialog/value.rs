@@ -9,7 +9,7 @@ use postroad_control::meta_answer::PropertyRow;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 
-/// Items of a list that can be made here: the service takes no more than some ten thousand.
+/// Items of a list that can be made here: more than the service takes, which says so.
 const ITEMS_MAX: usize = 10_000;
 
 /// How data is edited.
