@@ -3,6 +3,7 @@
 use crate::dialog::{Confirm, Layer, Say, Then};
 use crate::explain;
 use crate::find::Found;
+use crate::history::History;
 use crate::pending;
 use crate::state::{Purpose, State};
 use crate::tree_pane::ROOT;
@@ -28,22 +29,16 @@ impl State {
 
     fn take_failed(&mut self, purpose: &Purpose, failed: &Failed) {
         match purpose {
-            // A key went since it was shown.
-            Purpose::Keys(path) if failed.kind == FailedKind::NotFound && path != ROOT => {
-                self.tree.forget(path);
-                self.message = format!("{path} is gone.");
-            }
             // A key that waits to be made has no records but those that wait too.
             Purpose::Records(path)
                 if failed.kind == FailedKind::NotFound && pending::is_to_be_made(&self.pending, path) =>
             {
                 self.records.take(path, Vec::new());
             }
-            Purpose::Records(path) if failed.kind == FailedKind::NotFound && path != ROOT => {
-                self.tree.forget(path);
-                self.message = format!("{path} is gone.");
-                self.records.take(path, Vec::new());
-                self.ask_records();
+            Purpose::Keys(path) | Purpose::Records(path)
+                if failed.kind == FailedKind::NotFound && path != ROOT =>
+            {
+                self.gone(path);
             }
             Purpose::Watch => {}
             // A store without a history has no newest change.
@@ -82,6 +77,16 @@ impl State {
             | Purpose::Backup(_) => {
                 self.say_failed(failed);
             }
+        }
+    }
+
+    /// A key went since it was shown. Where it was chosen the one above it is, with its own records.
+    fn gone(&mut self, path: &str) {
+        self.tree.forget(path);
+        self.message = format!("{path} is gone.");
+        if !pending::is_same(&self.records.path, &self.tree.chosen) {
+            self.records.take(&self.tree.chosen, Vec::new());
+            self.ask_records();
         }
     }
 
@@ -198,14 +203,11 @@ impl State {
         };
         self.layers.push(Layer::Say(Say::new(title, explain::committed(&change, restore.as_deref()))));
         self.refresh();
-        if self.layers.iter_mut().any(|layer| layer.as_backups().is_some()) {
+        if self.layers.iter().any(|layer| matches!(layer, Layer::Backups(_))) {
             self.ask(Purpose::Backups, MetaRequest::Backups);
         }
-        if self.layers.iter_mut().any(|layer| layer.as_history().is_some()) {
-            self.ask(
-                Purpose::History,
-                MetaRequest::Log { limit: crate::keys::HISTORY_MAX, generation: None },
-            );
+        if self.layers.iter().any(|layer| matches!(layer, Layer::History(_))) {
+            History::ask(self);
         }
     }
 }

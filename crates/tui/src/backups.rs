@@ -10,7 +10,6 @@ use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::{MetaRequest, Secret, VersionWanted};
 use postroad_control::meta_answer::BackupRow;
 use postroad_mail::time::Wall;
-use ratatui::style::Modifier;
 use ratatui::text::Line;
 
 /// Backups that were read back in this session. The list of backups knows their checksums alone.
@@ -109,19 +108,17 @@ impl Backups {
         let widest = self.rows.iter().map(|row| text::width(&row.name)).max().unwrap_or(0);
         let widest = widest.clamp(4, NAME_WIDTH_MAX);
         let line = |(index, row): (usize, &BackupRow)| {
-            let sign = if index == self.at { '>' } else { ' ' };
             // What cannot be read does not say when it was made.
             let made = if row.at == Wall(0) { text::column("", 17) } else { crate::explain::minute(row.at) };
             let shown = format!(
-                "{sign} {} {:>4} {} {:>7} {}",
+                " {} {:>4} {} {:>7} {}",
                 text::column_middle(&row.name, widest),
                 row.version,
                 made,
                 row.size,
                 crate::explain::backup_state(row, state.verified.has(row)),
             );
-            let line = Line::from(text::shorten(&shown, columns));
-            if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
+            list::row(&shown, index == self.at, columns)
         };
         let mut lines = vec![Line::from(format!(
             "  {}  Ver Made                Octets State",

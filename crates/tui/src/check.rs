@@ -4,12 +4,10 @@ use crate::dialog::{Layer, View};
 use crate::explain;
 use crate::list;
 use crate::state::{Purpose, State};
-use crate::text;
 use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::MetaRequest;
 use postroad_control::meta_answer::Finding;
-use ratatui::style::Modifier;
 use ratatui::text::Line;
 
 /// The findings.
@@ -62,13 +60,11 @@ impl Check {
     pub(crate) fn view(&self, columns: usize) -> View {
         let found = self.found.as_deref().unwrap_or_default();
         let line = |(index, finding): (usize, &Finding)| {
-            let sign = if index == self.at { '>' } else { ' ' };
             let kind = if finding.error { "error  " } else { "warning" };
             let repair = if finding.repair.is_empty() { ' ' } else { 'r' };
             let Finding { path, name, description, .. } = finding;
-            let shown = format!("{sign} {kind} {repair} {path} {name}: {description}");
-            let line = Line::from(text::shorten(&shown, columns));
-            if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
+            let shown = format!(" {kind} {repair} {path} {name}: {description}");
+            list::row(&shown, index == self.at, columns)
         };
         let mut lines: Vec<Line<'static>> = found.iter().enumerate().map(line).collect();
         if lines.is_empty() {

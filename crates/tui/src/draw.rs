@@ -3,7 +3,7 @@
 use crate::explain;
 use crate::field::Field;
 use crate::list;
-use crate::pending::{self, Waits};
+use crate::pending::{self, Shown, Waits};
 use crate::record_pane::Widths;
 use crate::state::{Pane, State};
 use crate::text;
@@ -40,9 +40,10 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let columns = Layout::horizontal([Constraint::Percentage(percent), Constraint::Min(0)]);
     let [left, right] = main.layout(&columns);
     draw_tree(state, frame, left);
-    draw_records(state, frame, right);
+    let records = state.records.lines(&state.pending, &state.schema);
+    draw_records(state, &records, frame, right);
     if explanation > 0 {
-        draw_explanation(state, frame, below);
+        draw_explanation(state, &records, frame, below);
     }
     draw_hints(state, frame, hints);
     draw_layers(state, frame, area);
@@ -136,17 +137,16 @@ fn chosen_if(is_chosen: bool, has_focus: bool, line: Line<'static>) -> Line<'sta
     }
 }
 
-fn draw_records(state: &State, frame: &mut Frame<'_>, area: Rect) {
+fn draw_records(state: &State, lines: &[Shown], frame: &mut Frame<'_>, area: Rect) {
     let has_focus = state.pane == Pane::Records;
     let name = format!("Records of {}", state.records.path);
     let block = block(&name, &state.records.filter, has_focus, has_focus && state.is_filtering, area.width);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let lines = state.records.lines(&state.pending, &state.schema);
-    let at = state.records.at(&lines);
+    let at = state.records.at(lines);
     let (height, columns) = (usize::from(inner.height).saturating_sub(1), usize::from(inner.width));
     let first = list::first(at, lines.len(), height);
-    let widths = Widths::of(&lines, columns);
+    let widths = Widths::of(lines, columns);
     let heads = Line::from(text::column(&widths.heads(), columns)).patch_style(Modifier::BOLD);
     let rows = lines.iter().enumerate().skip(first).take(height).map(|(index, shown)| {
         let line = Line::from(text::column(&widths.line(shown), columns));
@@ -161,12 +161,11 @@ fn draw_records(state: &State, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(drawn), inner);
 }
 
-fn draw_explanation(state: &State, frame: &mut Frame<'_>, area: Rect) {
+fn draw_explanation(state: &State, lines: &[Shown], frame: &mut Frame<'_>, area: Rect) {
     let block = Block::bordered();
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let lines = state.records.lines(&state.pending, &state.schema);
-    let Some(shown) = lines.get(state.records.at(&lines)) else { return };
+    let Some(shown) = lines.get(state.records.at(lines)) else { return };
     let (height, columns) = (usize::from(inner.height), usize::from(inner.width));
     let explained = explain::record(shown, state);
     let first = explained.first().map(|line| text::shorten(line, columns));

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-/// Characters that can be typed: a value of the metabase has at most some more.
+/// Characters that can be typed: what is longer (a record has up to 1 MiB) is no line that a person types.
 const CHARS_MAX: usize = 64 * 1024;
 
 /// A line that is typed, with its cursor.

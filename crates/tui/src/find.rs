@@ -5,11 +5,8 @@ use crate::list;
 use crate::pending::{Shown, Waits};
 use crate::record_pane;
 use crate::state::State;
-use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta_answer::MetaItem;
-use ratatui::style::Modifier;
-use ratatui::text::Line;
 
 /// A key, or a record of one.
 struct Place {
@@ -63,9 +60,7 @@ impl Found {
 
     pub(crate) fn view(&self, columns: usize) -> View {
         let line = |(index, place): (usize, &Place)| {
-            let sign = if index == self.at { '>' } else { ' ' };
-            let line = Line::from(text::shorten(&format!("{sign} {}", place.shown), columns));
-            if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
+            list::row(&format!(" {}", place.shown), index == self.at, columns)
         };
         let cut = if self.cut > 0 { format!(" and {} more, not shown,", self.cut) } else { String::new() };
         View {

@@ -8,7 +8,6 @@ use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::MetaRequest;
 use postroad_control::meta_answer::HistoryRow;
-use ratatui::style::Modifier;
 use ratatui::text::Line;
 
 /// The past changes.
@@ -18,7 +17,15 @@ pub(crate) struct History {
     at: usize,
 }
 
+/// Past changes that are listed.
+const HISTORY_MAX: usize = 500;
+
 impl History {
+    /// Asks for the past changes.
+    pub(crate) fn ask(state: &mut State) {
+        state.ask(Purpose::History, MetaRequest::Log { limit: HISTORY_MAX, generation: None });
+    }
+
     pub(crate) fn take(&mut self, rows: Vec<HistoryRow>) {
         self.rows = rows;
         self.at = self.at.min(self.rows.len().saturating_sub(1));
@@ -28,10 +35,7 @@ impl History {
         let chosen = self.rows.get(self.at).map(|row| row.generation);
         match (key.code, chosen) {
             (KeyCode::Esc | KeyCode::Char('q'), _) => return Vec::new(),
-            (KeyCode::F(5), _) => {
-                let request = MetaRequest::Log { limit: crate::keys::HISTORY_MAX, generation: None };
-                state.ask(Purpose::History, request);
-            }
+            (KeyCode::F(5), _) => Self::ask(state),
             (KeyCode::Enter, Some(generation)) => {
                 let request = MetaRequest::Log { limit: 1, generation: Some(generation) };
                 state.ask(Purpose::OneChange, request);
@@ -56,8 +60,7 @@ impl History {
 
     pub(crate) fn view(&self, columns: usize) -> View {
         let line = |(index, row): (usize, &HistoryRow)| {
-            let sign = if index == self.at { '>' } else { ' ' };
-            let sign = if row.confirm_until.is_some() { format!("{sign}*") } else { format!("{sign} ") };
+            let sign = if row.confirm_until.is_some() { '*' } else { ' ' };
             // Without a reason, what it changed says more than nothing.
             let first = row.differences.first().filter(|_| row.reason.is_empty());
             let why = first.map_or_else(|| row.reason.clone(), crate::explain::difference);
@@ -68,8 +71,7 @@ impl History {
                 text::column(&row.author, 15),
                 row.differences_count,
             );
-            let line = Line::from(text::shorten(&shown, columns));
-            if index == self.at { line.patch_style(Modifier::REVERSED) } else { line }
+            list::row(&shown, index == self.at, columns)
         };
         let mut lines: Vec<Line<'static>> = self.rows.iter().enumerate().map(line).collect();
         if lines.is_empty() {

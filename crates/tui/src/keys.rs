@@ -13,9 +13,6 @@ use crate::tree_pane::ROOT;
 use crossterm::event::{KeyCode, KeyEvent};
 use postroad_control::meta::{How, MetaRequest, MetaStep};
 
-/// Past changes that are listed.
-pub(crate) const HISTORY_MAX: usize = 500;
-
 impl State {
     /// Takes a key of the main screen.
     pub(crate) fn main_key(&mut self, key: KeyEvent) {
@@ -56,7 +53,7 @@ impl State {
                 self.layers.push(Layer::Backups(Backups::default()));
             }
             KeyCode::Char('g') => {
-                self.ask(Purpose::History, MetaRequest::Log { limit: HISTORY_MAX, generation: None });
+                History::ask(self);
                 self.layers.push(Layer::History(History::default()));
             }
             KeyCode::Char('r') | KeyCode::F(5) => self.refresh(),
@@ -234,9 +231,10 @@ impl State {
     fn undo_at(&mut self, at: usize) {
         let step = self.pending.remove(at);
         self.message = format!("Undone: {}.", crate::explain::step(&step));
-        let is_gone = !self.tree.is_known(&self.tree.chosen);
+        let chosen = &self.tree.chosen;
+        let is_gone = !self.tree.is_known(chosen) && !pending::is_to_be_made(&self.pending, chosen);
         if is_gone && matches!(step, MetaStep::Create { .. }) {
-            let above = pending::parent(&self.tree.chosen).unwrap_or(ROOT).to_owned();
+            let above = pending::parent(chosen).unwrap_or(ROOT).to_owned();
             self.choose_key(&above);
         }
     }

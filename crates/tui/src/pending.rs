@@ -68,16 +68,6 @@ pub(crate) fn above(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(parent(path), |path| parent(path))
 }
 
-/// The key that a step changes.
-pub(crate) fn path_of(step: &MetaStep) -> &str {
-    match step {
-        MetaStep::Create { path }
-        | MetaStep::Delete { path }
-        | MetaStep::Set { path, .. }
-        | MetaStep::Unset { path, .. } => path,
-    }
-}
-
 /// What waits to become of a key.
 pub(crate) fn of_key(steps: &[MetaStep], path: &str) -> Waits {
     steps.iter().fold(Waits::Not, |waits, step| match step {
@@ -97,8 +87,10 @@ pub(crate) fn is_to_be_made(steps: &[MetaStep], path: &str) -> bool {
 
 /// Whether a value of the key itself waits to change.
 pub(crate) fn has_records(steps: &[MetaStep], path: &str) -> bool {
-    let is_value = |step: &&MetaStep| matches!(step, MetaStep::Set { .. } | MetaStep::Unset { .. });
-    steps.iter().filter(is_value).any(|step| is_same(path_of(step), path))
+    steps.iter().any(|step| match step {
+        MetaStep::Set { path: at, .. } | MetaStep::Unset { path: at, .. } => is_same(at, path),
+        MetaStep::Create { .. } | MetaStep::Delete { .. } => false,
+    })
 }
 
 /// A record as it would be.
@@ -122,10 +114,9 @@ pub(crate) fn overlaid(
             MetaStep::Delete { path: deleted } if is_within(path, deleted) => {
                 shown.iter_mut().for_each(|shown| shown.waits = Waits::Gone);
             }
-            MetaStep::Set { path: at, property, .. } if is_same(at, path) => {
-                let Ok(id) = property.parse::<u32>() else { continue };
-                let row = row_of(step, id, schema);
-                shown.retain(|shown| shown.row.id != id);
+            MetaStep::Set { path: at, .. } if is_same(at, path) => {
+                let Some(row) = row_of(step, schema) else { continue };
+                shown.retain(|shown| shown.row.id != row.id);
                 shown.push(Shown { row, waits: Waits::Set });
             }
             MetaStep::Unset { path: at, property } if is_same(at, path) => {
@@ -142,10 +133,10 @@ pub(crate) fn overlaid(
     shown
 }
 
-fn row_of(step: &MetaStep, id: u32, schema: &[PropertyRow]) -> RecordRow {
-    let MetaStep::Set { path, value, data_type, user_type, attributes, .. } = step else {
-        return RecordRow { id, ..empty(path_of(step)) };
-    };
+/// The record that a step stores; none where it stores none, or not by its id.
+fn row_of(step: &MetaStep, schema: &[PropertyRow]) -> Option<RecordRow> {
+    let MetaStep::Set { path, property, value, data_type, user_type, attributes } = step else { return None };
+    let id = property.parse().ok()?;
     let property = schema.iter().find(|known| known.id == id);
     let attributes = attributes.unwrap_or(INHERIT);
     let secret = attributes & SECURE != 0;
@@ -153,7 +144,10 @@ fn row_of(step: &MetaStep, id: u32, schema: &[PropertyRow]) -> RecordRow {
     let meaning = number.and_then(|number| {
         property.and_then(|property| property.names.iter().find(|(known, _)| *known == number))
     });
-    RecordRow {
+    Some(RecordRow {
+        path: path.clone(),
+        from: path.clone(),
+        inherited: false,
         id,
         name: property.map_or_else(|| format!("UnknownName_{id}"), |property| property.name.clone()),
         attributes,
@@ -167,28 +161,8 @@ fn row_of(step: &MetaStep, id: u32, schema: &[PropertyRow]) -> RecordRow {
         meaning: meaning.map(|(_, name)| name.clone()).unwrap_or_default(),
         secret,
         mark: property.map_or(Mark::Unknown, |property| property.mark),
-        ..empty(path)
-    }
-}
-
-fn empty(path: &str) -> RecordRow {
-    RecordRow {
-        path: path.into(),
-        from: path.into(),
-        inherited: false,
-        id: 0,
-        name: String::new(),
-        attributes: 0,
-        attribute_names: String::new(),
-        user_type: 1,
-        data_type: String::new(),
-        value: Vec::new(),
-        is_list: false,
-        meaning: String::new(),
-        secret: false,
-        mark: Mark::Unknown,
         pinned: None,
-    }
+    })
 }
 
 /// The names of attribute bits.

@@ -34,15 +34,11 @@ const WATCH: Duration = Duration::from_secs(2);
 /// Keys that were pressed while an answer took longer than this were meant for a screen that is not there any more.
 const BLIND: Duration = Duration::from_millis(500);
 
-/// Runs the editor on this terminal until it is left, and gives the exit status.
+/// Runs the editor on this terminal until it is left, and gives the exit status. Whoever calls has seen that there is one.
 ///
 /// # Errors
 /// What the terminal does not do. It is restored in any case, also when the program panics.
 pub fn run(metabase: &mut dyn Metabase, options: &Options) -> io::Result<u8> {
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        let what = "metaedit needs a terminal; `postroad meta` does the same without one";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, what));
-    }
     let terminal = ratatui::try_init();
     let outcome = terminal.and_then(|mut terminal| edit(&mut terminal, metabase, options));
     let restored = ratatui::try_restore();

@@ -88,7 +88,7 @@ fn a_change_that_waits_to_be_confirmed_is_undone_at_once() {
         .shows(&["Undo generation 2"])
         .type_in("y")
         .shows(&["Committed", "-> relay.example.org"]);
-    desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo change");
+    desk.press(Enter).lacks("K keeps").type_in("Z").lacks("Undo generation");
 }
 
 #[test]
@@ -309,6 +309,30 @@ fn a_key_that_went_is_left() {
     desk.go_to("61537").press(Tab);
     desk.fake.tree.retain(|path, _| !path.starts_with("/LM/SmtpSvc"));
     desk.type_in("r").shows(&["Records of /LM ", "W3Svc", "is gone"]).lacks("SmtpSvc ");
+}
+
+/// What is shown right is of the key that is chosen then: keys pressed there act on that one.
+#[test]
+fn a_key_that_went_is_left_with_its_records_when_it_is_opened() {
+    let mut desk = Desk::new();
+    desk.fake
+        .tree
+        .insert("/LM/W3Svc/1".into(), std::iter::once((7, fake::stored("STRING", &["x"]))).collect());
+    desk.fake.tree.get_mut("/LM/W3Svc").unwrap().insert(6, fake::stored("STRING", &["of the web"]));
+    desk.presses(&[Down, KeyCode::Right, KeyCode::End]).shows(&["Records of /LM/W3Svc", "of the web"]);
+    desk.fake.tree.retain(|path, _| !path.starts_with("/LM/W3Svc"));
+    desk.press(KeyCode::Right).shows(&["Records of /LM ", "/LM/W3Svc is gone."]).lacks("of the web");
+}
+
+#[test]
+fn undoing_a_key_leaves_another_one_that_waits_chosen() {
+    let mut desk = Desk::new();
+    desk.press(Down).type_in("n").press(Enter).type_in("First").press(Enter);
+    desk.shows(&["First (new)"]).press(KeyCode::Left);
+    desk.type_in("n").press(Enter).type_in("Second").press(Enter).shows(&["Records of /LM/Second"]);
+    desk.press(KeyCode::Up).shows(&["Records of /LM/First"]);
+    desk.type_in("u").shows(&["Records of /LM/First", "First (new)"]).lacks("Second (new)");
+    desk.type_in("u").shows(&["Records of /LM "]).lacks("(new)");
 }
 
 #[test]

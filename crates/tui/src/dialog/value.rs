@@ -9,7 +9,7 @@ use postroad_control::meta_answer::PropertyRow;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 
-/// Items of a list that can be made here: the service takes no more than some ten thousand.
+/// Items of a list that can be made here: more than the service takes, which says so.
 const ITEMS_MAX: usize = 10_000;
 
 /// How data is edited.
@@ -103,7 +103,7 @@ impl Value {
                 KeyCode::Char(' ') => {
                     let bit = bits.get(self.at).map_or(0, |(bit, _)| *bit);
                     let number = pending::number(&self.field.text()).unwrap_or(0) ^ bit;
-                    self.set_number(number);
+                    self.set_number(number, self.is_hex());
                     true
                 }
                 _ => self.field.key(key),
@@ -117,18 +117,19 @@ impl Value {
         pending::number(&text) == Some(number) || text.trim().eq_ignore_ascii_case(name)
     }
 
-    /// Writes the number in the base that is in use.
-    fn set_number(&mut self, number: u32) {
-        let is_hex = self.field.text().trim().to_lowercase().starts_with("0x");
+    /// Whether the base in use is 16.
+    fn is_hex(&self) -> bool {
+        self.field.text().trim().to_lowercase().starts_with("0x")
+    }
+
+    fn set_number(&mut self, number: u32, is_hex: bool) {
         self.field = Field::new(&if is_hex { format!("{number:#x}") } else { number.to_string() });
     }
 
     fn other_base(&mut self, shape: &Shape) -> bool {
         let is_number = matches!(shape, Shape::Number | Shape::OneOf(_) | Shape::Bits(_));
-        let text = self.field.text();
-        let Some(number) = pending::number(&text).filter(|_| is_number) else { return false };
-        let is_hex = text.trim().to_lowercase().starts_with("0x");
-        self.field = Field::new(&if is_hex { number.to_string() } else { format!("{number:#x}") });
+        let Some(number) = pending::number(&self.field.text()).filter(|_| is_number) else { return false };
+        self.set_number(number, !self.is_hex());
         true
     }
 
