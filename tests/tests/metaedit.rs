@@ -14,18 +14,19 @@ use postroad_tests::udp_relay::UdpRelay;
 use postroad_tests::wait;
 use postroad_tests::world::FROM;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// A terminal of its own, on a tmux server of its own.
 struct Terminal {
-    socket: PathBuf,
+    /// With the server's socket: one that is about to exit must not be asked for the next terminal.
+    dir: TempDir,
 }
 
 impl Terminal {
-    fn open(dir: &Path, (columns, lines): (u16, u16), command: &[&str]) -> Self {
-        let terminal = Self { socket: dir.join("tmux.sock") };
+    fn open((columns, lines): (u16, u16), command: &[&str]) -> Self {
+        let terminal = Self { dir: tempfile::tempdir().unwrap() };
         let (columns, lines) = (columns.to_string(), lines.to_string());
         let mut args = vec!["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &lines, "--"];
         args.extend(command);
@@ -35,7 +36,8 @@ impl Terminal {
     }
 
     fn tmux(&self, args: &[&str]) -> Output {
-        Command::new("tmux").arg("-S").arg(&self.socket).args(args).env("TERM", "xterm").output().unwrap()
+        let socket = self.dir.path().join("socket");
+        Command::new("tmux").arg("-S").arg(socket).args(args).env("TERM", "xterm").output().unwrap()
     }
 
     /// Types keys by tmux's names.
@@ -109,7 +111,7 @@ fn the_articles_procedure() {
 
     let data = postroad.data();
     let (program, data) = (program().display().to_string(), data.display().to_string());
-    let terminal = Terminal::open(postroad.dir(), (80, 24), &[&program, "--data", &data, "metaedit"]);
+    let terminal = Terminal::open((80, 24), &[&program, "--data", &data, "metaedit"]);
     terminal.shows(&["MetaEdit", "LM", "help"]);
     // The backup, verified.
     terminal.press(&["b"]);
@@ -204,7 +206,7 @@ fn who_answers_is_said_when_that_changes() {
     let mut postroad = Postroad::start(&Config::default());
     let data = postroad.data();
     let (program, data) = (program().display().to_string(), data.display().to_string());
-    let terminal = Terminal::open(postroad.dir(), (80, 24), &[&program, "--data", &data, "metaedit"]);
+    let terminal = Terminal::open((80, 24), &[&program, "--data", &data, "metaedit"]);
     terminal.shows(&[&format!("MetaEdit  service {}", postroad.process().id())]);
     let set = postroad.verb(&["meta", "set", "smtpsvc", "HopCount", "17"]);
     assert_eq!(set.status, 0, "{set:?}");
@@ -229,7 +231,7 @@ fn on_a_store_at_rest() {
     let data = postroad.data();
     let (program, data) = (program().display().to_string(), data.display().to_string());
     for size in [(80, 24), (120, 40), (40, 12)] {
-        let terminal = Terminal::open(postroad.dir(), size, &[&program, "--data", &data, "metaedit"]);
+        let terminal = Terminal::open(size, &[&program, "--data", &data, "metaedit"]);
         terminal.shows(&["MetaEdit", "LM"]);
         let screen = terminal.screen();
         assert!(screen.lines().all(|line| line.chars().count() <= usize::from(size.0)), "{screen}");
@@ -256,7 +258,7 @@ fn a_password_is_asked_for_at_the_terminal() {
         meta("backup moving"),
         meta("backups verify moving")
     );
-    let terminal = Terminal::open(postroad.dir(), (80, 24), &["sh", "-c", &line]);
+    let terminal = Terminal::open((80, 24), &["sh", "-c", &line]);
     let answer = |prompts: usize, password: &str| {
         wait::until("a prompt", || terminal.screen().matches("Password").count() == prompts);
         terminal.text(password);
