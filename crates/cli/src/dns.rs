@@ -127,6 +127,7 @@ fn address(ip: IpAddr, refused: &[IpNet]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::texts;
     use postroad_dns::answer::{Cause, CauseKind, MailHost};
     use postroad_dns::exchange::{Exchange, ExchangeOutcome, Transport};
     use postroad_dns::policy::Policy;
@@ -153,8 +154,7 @@ mod tests {
     }
 
     fn check(answer: &Answer, expected: &[&str]) {
-        let texts: Vec<String> = lines(answer).into_iter().map(|line| line.text).collect();
-        assert_eq!(texts, expected);
+        assert_eq!(texts(&lines(answer)), expected);
     }
 
     #[test]

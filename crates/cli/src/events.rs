@@ -48,6 +48,7 @@ fn lines(event: &EventRow) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::texts;
     use postroad_mail::time::Wall;
 
     #[test]
@@ -63,8 +64,7 @@ mod tests {
                 fields: std::collections::BTreeMap::new(),
                 count,
             };
-            let texts: Vec<String> = lines(&event).into_iter().map(|line| line.text).collect();
-            assert_eq!(texts, expected);
+            assert_eq!(texts(&lines(&event)), expected);
         };
         let cleared = "2026-11-25 07:00:28Z  Information  12012  DNS            It happened.";
         check(12_012, "Information", 1, &[cleared]);

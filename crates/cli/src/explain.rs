@@ -62,6 +62,7 @@ fn clock(at: Wall) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::texts;
     use postroad_mail::id::MessageId;
 
     const AT: Wall = Wall(1_795_590_028_123);
@@ -79,8 +80,7 @@ mod tests {
     fn check(subject: &str, steps: Vec<Step>, standing: &[&str], expected: &[&str]) {
         let standing = standing.iter().map(|text| (*text).to_owned()).collect();
         let explanation = Explanation { subject: subject.into(), steps, standing };
-        let texts: Vec<String> = lines(&explanation).into_iter().map(|line| line.text).collect();
-        assert_eq!(texts, expected);
+        assert_eq!(texts(&lines(&explanation)), expected);
     }
 
     #[test]

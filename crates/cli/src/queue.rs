@@ -238,6 +238,7 @@ fn changed(change: Change, done: &Done) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::texts;
 
     const NOW: Wall = Wall(1_795_590_300_000);
 
@@ -256,10 +257,6 @@ mod tests {
             attempts: 0,
             next_try: (state == RecipientState::Deferred).then_some(Wall(1_795_590_390_000)),
         }
-    }
-
-    fn texts(lines: &[Line]) -> Vec<&str> {
-        lines.iter().map(|line| line.text.as_str()).collect()
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Line {
     }
 }
 
+/// What lines say, without their tones.
+#[cfg(test)]
+pub fn texts(lines: &[Line]) -> Vec<&str> {
+    lines.iter().map(|line| line.text.as_str()).collect()
+}
+
 /// Standard output, or what a test reads.
 pub struct Screen<'a> {
     out: Box<dyn Write + 'a>,

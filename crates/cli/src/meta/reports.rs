@@ -208,8 +208,9 @@ pub fn restore(report: &RestoreReport, now: Wall) -> Vec<Line> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::rows::tests::{a_backup, texts};
+    use super::super::rows::tests::a_backup;
     use super::*;
+    use crate::screen::texts;
     use postroad_control::meta::MetaStep;
     use postroad_control::meta_answer::ImportLine;
 

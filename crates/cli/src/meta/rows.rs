@@ -254,11 +254,8 @@ fn joined(cells: &[String], widths: &[Option<usize>]) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::screen::texts;
     use postroad_mail::time::Wall;
-
-    pub fn texts(lines: &[Line]) -> Vec<&str> {
-        lines.iter().map(|line| line.text.as_str()).collect()
-    }
 
     pub fn a_record(id: u32, name: &str, data_type: &str, value: &[&str]) -> RecordRow {
         RecordRow {
