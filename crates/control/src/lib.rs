@@ -4,6 +4,7 @@
 //! `Line::Failed`. Faces know nothing else of the service.
 
 pub mod answer;
+pub mod attributes;
 pub mod meta;
 pub mod meta_answer;
 

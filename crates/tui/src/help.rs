@@ -1,6 +1,7 @@
 //! The help of each screen.
 
 use crate::dialog::{Layer, Say};
+use postroad_control::attributes::ATTRIBUTES;
 
 const MAIN: &[&str] = &[
     "Left are the keys, right the records of the chosen key. Changes are kept here until they are committed.",
@@ -26,8 +27,6 @@ const MAIN: &[&str] = &[
     "",
     "The first sign of a record: * pending, # pinned by the configuration file, ^ inherited.",
     "The second: = in force, - kept without effect, ! refused, ? unknown to the schema.",
-    "Attributes: I INHERIT, P PARTIAL_PATH, S SECURE, R REFERENCE, V VOLATILE, i ISINHERITED, N INSERT_PATH, \
-     L LOCAL_MACHINE_ONLY, O NON_SECURE_ONLY, D DONT_EXPAND. UT: the user type, 1 server, 2 file.",
 ];
 
 const RECORD: &[&str] = &[
@@ -87,5 +86,15 @@ pub(crate) fn of(layer: Option<&Layer>) -> Say {
         Some(Layer::Form(_)) => FORM,
         Some(Layer::Say(_) | Layer::Menu(_) | Layer::Found(_)) => OTHER,
     };
-    Say::help(lines.iter().map(|line| (*line).to_owned()).collect())
+    let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    if layer.is_none() {
+        lines.push(columns());
+    }
+    Say::help(lines)
+}
+
+/// What the narrow columns of the records have.
+fn columns() -> String {
+    let attributes = ATTRIBUTES.map(|(_, name, letter)| format!("{letter} {name}"));
+    format!("Attributes: {}. UT: the user type, 1 server, 2 file.", attributes.join(", "))
 }

@@ -1,30 +1,11 @@
 //! Changes that are made here and not yet committed, and how a key looks with them.
 
+use postroad_control::attributes;
 use postroad_control::meta::MetaStep;
 use postroad_control::meta_answer::{Mark, PropertyRow, RecordRow};
 
 /// Changes that can wait at once: a person makes some dozen.
 pub(crate) const PENDING_MAX: usize = 10_000;
-/// The attribute of a record that is a secret.
-pub(crate) const SECURE: u32 = 4;
-/// The attribute that says, in an answer only, that a record is inherited.
-pub(crate) const IS_INHERITED: u32 = 0x20;
-/// The attribute of a record that keys below see.
-pub(crate) const INHERIT: u32 = 1;
-
-/// The attributes, by bit: their names and the letters that stand for them in a list.
-pub(crate) const ATTRIBUTES: [(u32, &str, char); 10] = [
-    (0x1, "INHERIT", 'I'),
-    (0x2, "PARTIAL_PATH", 'P'),
-    (0x4, "SECURE", 'S'),
-    (0x8, "REFERENCE", 'R'),
-    (0x10, "VOLATILE", 'V'),
-    (0x20, "ISINHERITED", 'i'),
-    (0x40, "INSERT_PATH", 'N'),
-    (0x80, "LOCAL_MACHINE_ONLY", 'L'),
-    (0x100, "NON_SECURE_ONLY", 'O'),
-    (0x200, "DONT_EXPAND", 'D'),
-];
 
 /// What waits to become of something that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +119,8 @@ fn row_of(step: &MetaStep, schema: &[PropertyRow]) -> Option<RecordRow> {
     let MetaStep::Set { path, property, value, data_type, user_type, attributes } = step else { return None };
     let id = property.parse().ok()?;
     let property = schema.iter().find(|known| known.id == id);
-    let attributes = attributes.unwrap_or(INHERIT);
-    let secret = attributes & SECURE != 0;
+    let bits = attributes.unwrap_or(attributes::INHERIT);
+    let secret = bits & attributes::SECURE != 0;
     let number = value.first().and_then(|text| number(text));
     let meaning = number.and_then(|number| {
         property.and_then(|property| property.names.iter().find(|(known, _)| *known == number))
@@ -150,8 +131,8 @@ fn row_of(step: &MetaStep, schema: &[PropertyRow]) -> Option<RecordRow> {
         inherited: false,
         id,
         name: property.map_or_else(|| format!("UnknownName_{id}"), |property| property.name.clone()),
-        attributes,
-        attribute_names: attribute_names(attributes),
+        attributes: bits,
+        attribute_names: attributes::names(bits),
         user_type: user_type.unwrap_or(1),
         data_type: data_type.clone().unwrap_or_default(),
         is_list: data_type.as_deref() == Some("MULTISZ")
@@ -163,13 +144,6 @@ fn row_of(step: &MetaStep, schema: &[PropertyRow]) -> Option<RecordRow> {
         mark: property.map_or(Mark::Unknown, |property| property.mark),
         pinned: None,
     })
-}
-
-/// The names of attribute bits.
-pub(crate) fn attribute_names(attributes: u32) -> String {
-    let names = ATTRIBUTES.iter().filter(|(bit, _, _)| attributes & bit != 0).map(|(_, name, _)| *name);
-    let names: Vec<&str> = names.collect();
-    if names.is_empty() { "NO_ATTRIBUTES".into() } else { names.join(" | ") }
 }
 
 /// A number as it is typed: decimal, `0x` hex, or -1.

@@ -1,8 +1,9 @@
 //! The records of the chosen key, its own and those that it inherits.
 
 use crate::field::Field;
-use crate::pending::{self, ATTRIBUTES, Shown, Waits};
+use crate::pending::{self, Shown, Waits};
 use crate::text;
+use postroad_control::attributes;
 use postroad_control::meta::MetaStep;
 use postroad_control::meta_answer::{Mark, PropertyRow, RecordRow};
 
@@ -110,7 +111,7 @@ impl Widths {
         let middle = match self.has_all {
             true => format!(
                 "{} {} {} ",
-                text::column(&letters(row.attributes), 4),
+                text::column(&attributes::letters(row.attributes), 4),
                 text::column(&row.user_type.to_string(), self.user_type),
                 text::column(&row.data_type, self.data_type),
             ),
@@ -169,8 +170,4 @@ pub(crate) fn mark_words(mark: Mark) -> &'static str {
         Mark::Refused => "Refused: the service does not do what it promises.",
         Mark::Unknown => "Unknown to the schema; kept as it is.",
     }
-}
-
-fn letters(attributes: u32) -> String {
-    ATTRIBUTES.iter().filter(|(bit, _, _)| attributes & bit != 0).map(|(_, _, letter)| *letter).collect()
 }

@@ -99,6 +99,19 @@ fn types_and_attributes_are_chosen_for_an_unknown_id() {
     assert_eq!((data_type.as_deref(), value.as_slice()), (Some("STRING"), &["text".to_owned()][..]));
 }
 
+/// Also an attribute that has no name: it is kept, and told as a number.
+#[test]
+fn attributes_are_named_the_same_before_a_commit_and_after_it() {
+    let mut desk = Desk::sized(Fake::new(), options(), 120, 40);
+    desk.fake.tree.get_mut("/LM/SmtpSvc/1").unwrap().get_mut(&36906).unwrap().attributes = 0x83;
+    let named = ["Ip ", "INHERIT | PARTIAL_PATH | 0x80. "];
+    desk.go_to("SmartHost").shows(&named).press(Enter).empty_line().type_in("b.example").press(Enter);
+    desk.shows(&["*= 36906", "b.example"]).shows(&named);
+    desk.type_in("c").presses(&[Enter, Enter]).shows(&[" = 36906", "b.example"]).shows(&named);
+    assert_eq!(desk.fake.tree["/LM/SmtpSvc/1"][&36906].attributes, 0x83);
+    desk.type_in("?").shows(&["p PARTIAL_PATH", "P INSERT_PATH"]);
+}
+
 #[test]
 fn a_name_narrows_the_list_of_ids() {
     let mut desk = Desk::new();

@@ -299,7 +299,7 @@ fn small_and_large_terminals_show_what_matters() {
 #[test]
 fn a_long_help_is_scrolled_to_its_end_and_back() {
     let mut desk = Desk::sized(Fake::new(), options(), 40, 10);
-    desk.type_in("?").shows(&["Left are the keys"]).press(KeyCode::End).shows(&["UT: the user type"]);
+    desk.type_in("?").shows(&["Left are the keys"]).press(KeyCode::End).shows(&["the user type, 1 server"]);
     desk.press(KeyCode::Up).lacks("server, 2 file").press(KeyCode::Home).shows(&["Left are the keys"]);
 }
 

@@ -4,22 +4,10 @@ use super::reports;
 use crate::queue::counted;
 use crate::screen::{Line, fitted, shown};
 use crate::when::to_second;
+use postroad_control::attributes;
 use postroad_control::meta_answer::{BackupRow, KeyRow, Mark, PropertyRow, RecordRow, ValueRow};
 use postroad_mail::time::Wall;
-use postroad_metabase::record::{
-    INHERIT, INSERT_PATH, IS_INHERITED, PARTIAL_PATH, REFERENCE, SECURE, VOLATILE,
-};
 
-/// Attributes as a table shows them, a letter each, in the order of their bits.
-const LETTERS: [(u32, char); 7] = [
-    (INHERIT, 'I'),
-    (PARTIAL_PATH, 'p'),
-    (SECURE, 'S'),
-    (REFERENCE, 'R'),
-    (VOLATILE, 'V'),
-    (IS_INHERITED, 'i'),
-    (INSERT_PATH, 'P'),
-];
 /// Between columns.
 const GAP: &str = "  ";
 /// The narrowest a column with values becomes on a terminal.
@@ -61,7 +49,7 @@ fn record(row: &RecordRow) -> Vec<String> {
     vec![
         row.id.to_string(),
         row.name.clone(),
-        letters(row.attributes),
+        attributes::letters(row.attributes),
         row.user_type.to_string(),
         row.data_type.clone(),
         data,
@@ -73,10 +61,6 @@ fn record(row: &RecordRow) -> Vec<String> {
 /// A value on one line.
 fn value_in_line(row: &RecordRow) -> String {
     if row.secret { SECRET.to_owned() } else { row.value.join(", ") }
-}
-
-fn letters(attributes: u32) -> String {
-    LETTERS.iter().filter(|(bit, _)| attributes & bit != 0).map(|(_, letter)| letter).collect()
 }
 
 /// A mark in a table, where there is something to remark.
@@ -255,7 +239,9 @@ fn joined(cells: &[String], widths: &[Option<usize>]) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::screen::texts;
+    use postroad_control::attributes::{ATTRIBUTES, INHERIT, IS_INHERITED, SECURE};
     use postroad_mail::time::Wall;
+    use postroad_metabase::record::ATTRIBUTE_NAMES;
 
     pub fn a_record(id: u32, name: &str, data_type: &str, value: &[&str]) -> RecordRow {
         RecordRow {
@@ -285,6 +271,14 @@ pub(super) mod tests {
         row.attribute_names = "INHERIT | ISINHERITED".into();
         row.from = "/LM/SmtpSvc".into();
         row
+    }
+
+    /// A record is named in the same way by whoever stores it and by whoever shows it.
+    #[test]
+    fn letters_stand_for_what_can_be_stored_and_for_what_is_inherited() {
+        let shown = ATTRIBUTES.into_iter().filter(|(bit, _, _)| *bit != IS_INHERITED);
+        let names: Vec<(u32, &str)> = shown.map(|(bit, name, _)| (bit, name)).collect();
+        assert_eq!(names, ATTRIBUTE_NAMES);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use super::value::{Shape, Value, stored};
 use super::{Layer, View};
 use crate::field::Field;
 use crate::list;
-use crate::pending::{self, ATTRIBUTES, INHERIT, IS_INHERITED, SECURE, Waits};
+use crate::pending::{self, Waits};
 use crate::state::State;
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
+use postroad_control::attributes::{self, ATTRIBUTES, INHERIT, INSERT_PATH, IS_INHERITED, SECURE};
 use postroad_control::meta::MetaStep;
 use postroad_control::meta_answer::{PropertyRow, RecordRow};
 use ratatui::style::Modifier;
@@ -18,9 +19,6 @@ use ratatui::text::Line;
 const TYPES: [&str; 5] = ["DWORD", "STRING", "BINARY", "EXPANDSZ", "MULTISZ"];
 /// The user types that have names.
 const USER_TYPES: [(u32, &str); 4] = [(1, "server"), (2, "file"), (100, "WAM"), (101, "ASP application")];
-
-/// The attribute by which `<%INSERT_PATH%>` in a text is replaced when it is read.
-const INSERT_PATH: u32 = 0x40;
 
 /// The part of the dialog that has the keys, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,7 +371,7 @@ impl RecordDialog {
     /// The check boxes while they have the keys, the names of those set otherwise.
     fn attribute_lines(&self) -> (Vec<Line<'static>>, usize) {
         if self.part != Part::Attributes {
-            let names = pending::attribute_names(self.attributes);
+            let names = attributes::names(self.attributes);
             let mut lines = vec![Line::from(format!("Attributes: {names}"))];
             // The value is shown as the key sees it; stored as it is shown, it would not follow the path.
             if self.attributes & INSERT_PATH != 0 {

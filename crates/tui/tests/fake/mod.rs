@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use postroad_control::attributes;
 use postroad_control::meta::*;
 use postroad_control::meta_answer::*;
 use postroad_control::{Failed, FailedKind};
@@ -160,6 +161,7 @@ impl Fake {
         let names = known.as_ref().map(|known| known.names.clone()).unwrap_or_default();
         let meaning = names.into_iter().find(|(value, _)| Some(*value) == number);
         let inherited = path != from;
+        let bits = stored.attributes | if inherited { attributes::IS_INHERITED } else { 0 };
         RecordRow {
             path: path.into(),
             from: from.into(),
@@ -168,8 +170,8 @@ impl Fake {
             name: self.names.get(&id).cloned().unwrap_or_else(|| {
                 known.as_ref().map_or_else(|| format!("UnknownName_{id}"), |known| known.name.clone())
             }),
-            attributes: stored.attributes | if inherited { 0x20 } else { 0 },
-            attribute_names: "INHERIT".into(),
+            attributes: bits,
+            attribute_names: attributes::names(bits),
             user_type: stored.user_type,
             data_type: stored.kind.clone(),
             value: if secret { Vec::new() } else { stored.value.clone() },
