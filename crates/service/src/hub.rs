@@ -319,8 +319,8 @@ fn event_of(fact: DnsFact, dns: &DnsShell) -> Option<Fact> {
         DnsFact::TruncatedUnusable { domain, server } => {
             Fact::TruncatedUseless { question: domain.to_string(), server }
         }
-        DnsFact::StaleUsed { domain } => {
-            Fact::StaleAnswerUsed { question: domain.to_string(), expired: std::time::Duration::ZERO }
+        DnsFact::StaleUsed { domain, expired } => {
+            Fact::StaleAnswerUsed { question: domain.to_string(), expired }
         }
     })
 }
