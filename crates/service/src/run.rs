@@ -375,8 +375,38 @@ fn changes(before: &Settings, after: &Settings) -> String {
     compare("NextHopRefused", before.next_hop_refused != after.next_hop_refused);
     compare("RemoteSmtpPort", before.remote_port != after.remote_port);
     compare("SmtpRemoteProgressiveRetry", before.retry != after.retry);
-    if before != after && names.is_empty() {
+    compare("AlwaysUseSsl", before.tls_required != after.tls_required);
+    let backups = |settings: &Settings| (settings.backup_every, settings.backup_keep);
+    compare("BackupEvery or BackupKeep", backups(before) != backups(after));
+    let same_number = Settings { generation: after.generation, ..before.clone() };
+    if same_number != *after && names.is_empty() {
         names.push("limits or folders");
     }
     if names.is_empty() { String::from("nothing") } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::changes;
+    use postroad_metabase::settings::Settings;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn check(change: impl FnOnce(&mut Settings), expected: &str) {
+        let before = Settings::fresh(Path::new("/d"), "mail.example");
+        // Each state of the metabase has a number of its own, whatever differs.
+        let mut after = Settings { generation: before.generation + 1, ..before.clone() };
+        change(&mut after);
+        assert_eq!(changes(&before, &after), expected);
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        check(|_| {}, "nothing");
+        check(|after| after.tls_required = true, "AlwaysUseSsl");
+        check(|after| after.backup_every = Some(Duration::from_secs(7200)), "BackupEvery or BackupKeep");
+        check(|after| after.backup_keep += 1, "BackupEvery or BackupKeep");
+        check(|after| after.hop_count += 1, "limits or folders");
+        check(|after| (after.tls_required, after.remote_port) = (true, 26), "RemoteSmtpPort, AlwaysUseSsl");
+    }
 }
