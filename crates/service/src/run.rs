@@ -144,8 +144,13 @@ async fn serve(
             return Err(ServeError::Unavailable(what));
         }
     }
-    let control = control::bind(&dir.path)
-        .map_err(|error| ServeError::Unavailable(format!("the control socket cannot be made: {error}")))?;
+    let control = match control::bind(&dir.path) {
+        Ok(control) => control,
+        Err(error) => {
+            finish(&hub, &report);
+            return Err(ServeError::Unavailable(format!("the control socket cannot be made: {error}")));
+        }
+    };
     // A port that the system chose is known from here on.
     service.running.tell_resolver();
     service.carry();
@@ -387,7 +392,11 @@ fn changes(before: &Settings, after: &Settings) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::changes;
+    use super::{ServeError, ServeOptions, changes, run_until};
+    use crate::data;
+    use crate::report::LogForm;
+    use postroad_control::SOCKET;
+    use postroad_events::log::{EventLog, Filter};
     use postroad_metabase::settings::Settings;
     use std::path::Path;
     use std::time::Duration;
@@ -408,5 +417,28 @@ mod tests {
         check(|after| after.backup_keep += 1, "BackupEvery or BackupKeep");
         check(|after| after.hop_count += 1, "limits or folders");
         check(|after| (after.tls_required, after.remote_port) = (true, 26), "RemoteSmtpPort, AlwaysUseSsl");
+    }
+
+    /// What stands in the way of the socket ends the start, and the events before it are in the log all the same.
+    #[test]
+    fn no_control_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, path) = (dir.path().join("c.toml"), dir.path().to_owned());
+        std::fs::write(&config, "[\"/LM/SmtpSvc/1\"]\nServerBindings = [\"127.0.0.1:0:\"]\n").unwrap();
+        std::fs::create_dir(path.join(SOCKET)).unwrap();
+        let options = ServeOptions {
+            data: path.clone(),
+            config: Some(config),
+            log: LogForm::Silent,
+            unsafe_no_sync: true,
+            quiet: true,
+        };
+        let result = run_until(options, std::future::pending(), |_| panic!("it started"));
+        let Err(ServeError::Unavailable(what)) = result else { panic!("{result:?}") };
+        assert!(what.starts_with("the control socket cannot be made: "), "{what}");
+        let log = EventLog::open_to_read(&path.join(data::EVENTS)).unwrap();
+        let events = log.list(&Filter { after: None, limit: 10, number: None }).unwrap();
+        let numbers: Vec<u32> = events.iter().map(|(_, event)| event.number).collect();
+        assert_eq!(numbers, [20_040], "the certificate was made");
     }
 }
