@@ -80,7 +80,7 @@ pub(crate) struct Parts {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let queue = Queue::new(Arc::clone(&parts.published.load().settings), parts.seed);
+        let queue = Queue::new(parts.published.load(), parts.seed);
         Rc::new(Self {
             clock: parts.clock,
             report: parts.report,
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.published.load().settings)
+        self.published.load()
     }
 
     /// Waits until the queue takes drafts.

@@ -21,7 +21,6 @@ use postroad_spool::sqlite::{Options, Synchronous};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
@@ -222,7 +221,7 @@ impl Service {
         let clock = Clock::start();
         let registry = Registry::open(&dir.path, Used::ToServe(options.config.clone()), clock.now().wall)?;
         let published = registry.published();
-        let settings = Arc::clone(&published.load().settings);
+        let settings = published.load();
         let unavailable = |what: String| ServeError::Unavailable(what);
         let report = Rc::new(Report::new(clock.clone(), options.log));
         let spool = dir.path.join(data::SPOOL);
