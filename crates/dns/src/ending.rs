@@ -1,7 +1,7 @@
 //! How a lookup ends: with a record set, an absence, parts, stale records, or a failure.
 
 use crate::answer::{Cause, CauseKind, Provenance};
-use crate::cache::{Absent, FAILURE_MAX, Failure, Kept};
+use crate::cache::{Absent, Entry, FAILURE_MAX, Failure, Kept};
 use crate::exchange::{Exchange, Transport};
 use crate::fact::Fact;
 use crate::lookup::{First, LookupKey};
@@ -11,6 +11,7 @@ use crate::resolved::{Resolved, Said, failed, said};
 use crate::resolver::{Output, Resolver, SIGHTS_MAX};
 use crate::timers::Timer;
 use crate::wire::Reply;
+use postroad_mail::time::Mono;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,10 +155,11 @@ impl Resolver {
             let failure = Failure { cause: cause.clone(), expires, trail: trail.clone() };
             self.cache.keep_failure(self.now.mono, (key.name.clone(), key.rtype), key.policy, failure);
             resolved.expires = expires;
-            if let Some(stale) = self.stale(&key, &cause) {
-                resolved = stale;
+            if let Some(entry) = self.stale_entry(&key, &cause) {
+                let expired = self.now.mono - entry.expires;
+                resolved = stale_of(entry, self.now.mono);
                 if let Some(domain) = key.name.domain() {
-                    self.emit(Output::Fact(Fact::StaleUsed { domain }));
+                    self.emit(Output::Fact(Fact::StaleUsed { domain, expired }));
                 }
             }
         }
@@ -181,10 +183,17 @@ impl Resolver {
 
     /// An expired record set, where it may be used: under adaptive after any failure, else only if nobody answered at all.
     pub(crate) fn stale(&self, key: &LookupKey, cause: &Cause) -> Option<Resolved> {
+        self.stale_entry(key, cause).map(|entry| stale_of(entry, self.now.mono))
+    }
+
+    fn stale_entry(&self, key: &LookupKey, cause: &Cause) -> Option<&Entry> {
         let allowed = key.policy == Policy::Adaptive
             || matches!(cause.kind, CauseKind::Unreachable | CauseKind::NoServer);
-        let entry = self.cache.stale(self.now.mono, &(key.name.clone(), key.rtype)).filter(|_| allowed)?;
-        let expires = self.now.mono + STALE_TTL;
-        Some(Resolved { provenance: Provenance::Stale, expires, ..Resolved::from(entry.clone()) })
+        self.cache.stale(self.now.mono, &(key.name.clone(), key.rtype)).filter(|_| allowed)
     }
+}
+
+fn stale_of(entry: &Entry, now: Mono) -> Resolved {
+    let expires = now + STALE_TTL;
+    Resolved { provenance: Provenance::Stale, expires, ..Resolved::from(entry.clone()) }
 }

@@ -5,6 +5,7 @@ use crate::policy::Policy;
 use postroad_mail::domain::Domain;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A change of state, or a decision, that an administrator should know of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,5 +58,7 @@ pub enum Fact {
     StaleUsed {
         /// The name asked for.
         domain: Domain,
+        /// How long ago it expired.
+        expired: Duration,
     },
 }

@@ -446,7 +446,7 @@ fn fact(fact: &Fact) -> String {
         Fact::SomeServer => "some-server".to_owned(),
         Fact::Partial { domain, server, records } => format!("partial {domain} {} {records}", server.ip()),
         Fact::TruncatedUnusable { domain, server } => format!("truncated-unusable {domain} {}", server.ip()),
-        Fact::StaleUsed { domain } => format!("stale {domain}"),
+        Fact::StaleUsed { domain, expired } => format!("stale {domain} {}s", expired.as_secs()),
     }
 }
 

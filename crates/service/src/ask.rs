@@ -251,8 +251,7 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
     if !spool.exists() {
         return Err(unavailable(format!("{} holds no spool", dir.path.display())));
     }
-    let settings = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?.published();
-    let settings = Arc::clone(&settings.load().settings);
+    let settings = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?.published().load();
     let store = store::open(&spool, &Options::default()).map_err(|error| store_failed(&error))?;
     let offline = Offline { store: RefCell::new(store), settings, clock: Clock::start() };
     match request {

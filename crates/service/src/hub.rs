@@ -80,7 +80,7 @@ pub(crate) struct Parts {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let queue = Queue::new(Arc::clone(&parts.published.load().settings), parts.seed);
+        let queue = Queue::new(parts.published.load(), parts.seed);
         Rc::new(Self {
             clock: parts.clock,
             report: parts.report,
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.published.load().settings)
+        self.published.load()
     }
 
     /// Waits until the queue takes drafts.
@@ -319,8 +319,8 @@ fn event_of(fact: DnsFact, dns: &DnsShell) -> Option<Fact> {
         DnsFact::TruncatedUnusable { domain, server } => {
             Fact::TruncatedUseless { question: domain.to_string(), server }
         }
-        DnsFact::StaleUsed { domain } => {
-            Fact::StaleAnswerUsed { question: domain.to_string(), expired: std::time::Duration::ZERO }
+        DnsFact::StaleUsed { domain, expired } => {
+            Fact::StaleAnswerUsed { question: domain.to_string(), expired }
         }
     })
 }

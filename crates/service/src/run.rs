@@ -21,7 +21,6 @@ use postroad_spool::sqlite::{Options, Synchronous};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
@@ -144,8 +143,13 @@ async fn serve(
             return Err(ServeError::Unavailable(what));
         }
     }
-    let control = control::bind(&dir.path)
-        .map_err(|error| ServeError::Unavailable(format!("the control socket cannot be made: {error}")))?;
+    let control = match control::bind(&dir.path) {
+        Ok(control) => control,
+        Err(error) => {
+            finish(&hub, &report);
+            return Err(ServeError::Unavailable(format!("the control socket cannot be made: {error}")));
+        }
+    };
     // A port that the system chose is known from here on.
     service.running.tell_resolver();
     service.carry();
@@ -217,7 +221,7 @@ impl Service {
         let clock = Clock::start();
         let registry = Registry::open(&dir.path, Used::ToServe(options.config.clone()), clock.now().wall)?;
         let published = registry.published();
-        let settings = Arc::clone(&published.load().settings);
+        let settings = published.load();
         let unavailable = |what: String| ServeError::Unavailable(what);
         let report = Rc::new(Report::new(clock.clone(), options.log));
         let spool = dir.path.join(data::SPOOL);
@@ -375,8 +379,65 @@ fn changes(before: &Settings, after: &Settings) -> String {
     compare("NextHopRefused", before.next_hop_refused != after.next_hop_refused);
     compare("RemoteSmtpPort", before.remote_port != after.remote_port);
     compare("SmtpRemoteProgressiveRetry", before.retry != after.retry);
-    if before != after && names.is_empty() {
+    compare("AlwaysUseSsl", before.tls_required != after.tls_required);
+    let backups = |settings: &Settings| (settings.backup_every, settings.backup_keep);
+    compare("BackupEvery or BackupKeep", backups(before) != backups(after));
+    let same_number = Settings { generation: after.generation, ..before.clone() };
+    if same_number != *after && names.is_empty() {
         names.push("limits or folders");
     }
     if names.is_empty() { String::from("nothing") } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ServeError, ServeOptions, changes, run_until};
+    use crate::data;
+    use crate::report::LogForm;
+    use postroad_control::SOCKET;
+    use postroad_events::log::{EventLog, Filter};
+    use postroad_metabase::settings::Settings;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn check(change: impl FnOnce(&mut Settings), expected: &str) {
+        let before = Settings::fresh(Path::new("/d"), "mail.example");
+        // Each state of the metabase has a number of its own, whatever differs.
+        let mut after = Settings { generation: before.generation + 1, ..before.clone() };
+        change(&mut after);
+        assert_eq!(changes(&before, &after), expected);
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        check(|_| {}, "nothing");
+        check(|after| after.tls_required = true, "AlwaysUseSsl");
+        check(|after| after.backup_every = Some(Duration::from_secs(7200)), "BackupEvery or BackupKeep");
+        check(|after| after.backup_keep += 1, "BackupEvery or BackupKeep");
+        check(|after| after.hop_count += 1, "limits or folders");
+        check(|after| (after.tls_required, after.remote_port) = (true, 26), "RemoteSmtpPort, AlwaysUseSsl");
+    }
+
+    /// What stands in the way of the socket ends the start, and the events before it are in the log all the same.
+    #[test]
+    fn no_control_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, path) = (dir.path().join("c.toml"), dir.path().to_owned());
+        std::fs::write(&config, "[\"/LM/SmtpSvc/1\"]\nServerBindings = [\"127.0.0.1:0:\"]\n").unwrap();
+        std::fs::create_dir(path.join(SOCKET)).unwrap();
+        let options = ServeOptions {
+            data: path.clone(),
+            config: Some(config),
+            log: LogForm::Silent,
+            unsafe_no_sync: true,
+            quiet: true,
+        };
+        let result = run_until(options, std::future::pending(), |_| panic!("it started"));
+        let Err(ServeError::Unavailable(what)) = result else { panic!("{result:?}") };
+        assert!(what.starts_with("the control socket cannot be made: "), "{what}");
+        let log = EventLog::open_to_read(&path.join(data::EVENTS)).unwrap();
+        let events = log.list(&Filter { after: None, limit: 10, number: None }).unwrap();
+        let numbers: Vec<u32> = events.iter().map(|(_, event)| event.number).collect();
+        assert_eq!(numbers, [20_040], "the certificate was made");
+    }
 }

@@ -22,7 +22,7 @@ use postroad_mail::time::Wall;
 use postroad_metabase::compile::{self, Place, Problem};
 use postroad_metabase::record::VOLATILE;
 use postroad_metabase::settings::Settings;
-use postroad_metabase::snapshot::{Published, Snapshot};
+use postroad_metabase::snapshot::Published;
 use postroad_metabase::store::sqlite::SqliteStore;
 use postroad_metabase::store::{Act, Change, Metabase, Pinned, Seal, StoreError};
 use postroad_metabase::text::Pin;
@@ -181,8 +181,6 @@ impl Registry {
             }
         }
         settings.generation = base.generation();
-        let snapshot =
-            Snapshot { generation: base.generation(), tree: effective.clone(), settings: Arc::new(settings) };
         Ok(Self {
             dir: dir.to_owned(),
             key,
@@ -191,7 +189,7 @@ impl Registry {
             pinned,
             effective,
             problems,
-            published: Arc::new(Published::new(snapshot)),
+            published: Arc::new(Published::new(settings)),
             last_scheduled: None,
             scheduled_failed: None,
             changed: None,
@@ -233,7 +231,7 @@ impl Registry {
     }
 
     fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.published.load().settings)
+        self.published.load()
     }
 
     /// Reads the configuration file again. One that is refused changes nothing; one that pins other values is a generation.
@@ -312,10 +310,9 @@ impl Registry {
 
     /// Makes a tree, and the settings that were compiled of it, what holds.
     fn publish(&mut self, effective: Tree, settings: Settings, prepared: listen::Prepared, live: &impl Live) {
-        self.effective = effective.clone();
+        self.effective = effective;
         let settings = Arc::new(settings);
-        let generation = settings.generation;
-        self.published.store(Snapshot { generation, tree: effective, settings: Arc::clone(&settings) });
+        self.published.store(Arc::clone(&settings));
         live.publish(settings, prepared);
     }
 
