@@ -355,12 +355,14 @@ impl Registry {
     pub(super) async fn scheduled_backup(&mut self, now: Wall) -> Option<Result<String, String>> {
         let settings = self.settings();
         let every = settings.backup_every?;
-        let last = match self.last_scheduled {
-            Some(last) => Some(last),
-            None => self.newest_scheduled().await,
-        };
-        self.last_scheduled = last;
-        if !backups::is_due(now, last, every) || !backups::is_due(now, self.scheduled_failed, RETRY_AFTER) {
+        // Looked at first: while the first one fails, the folder is not to be read at each tick.
+        if !backups::is_due(now, self.scheduled_failed, RETRY_AFTER) {
+            return None;
+        }
+        if self.last_scheduled.is_none() {
+            self.last_scheduled = self.newest_scheduled().await;
+        }
+        if !backups::is_due(now, self.last_scheduled, every) {
             return None;
         }
         let made = self.make_scheduled(settings.backup_keep as usize, now).await;
