@@ -158,11 +158,13 @@ impl Writer {
     }
 
     fn load(&mut self, load: &Load) -> Option<Loaded> {
-        let result = self.store.as_mut()?.load(load);
+        let store = self.store.as_mut()?;
+        let result = store.load(load);
+        let failed = store.has_failed();
         match result {
             Ok(loaded) => Some(loaded),
             // Damage of one message's content is that message's alone.
-            Err(_) if matches!(load, Load::Content { .. }) => Some(Loaded::Content(None)),
+            Err(_) if !failed && matches!(load, Load::Content { .. }) => Some(Loaded::Content(None)),
             Err(error) => {
                 self.fail(error);
                 None

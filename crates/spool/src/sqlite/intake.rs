@@ -20,12 +20,15 @@ use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Octets of contents and journal entries in one batch: a larger one gains nothing here.
+/// Octets of one batch, about: a larger one gains nothing here.
 const BATCH_OCTETS_MAX: usize = 1 << 20;
+/// Octets that a recipient and the count of a hop are taken for.
+const RECIPIENT_OCTETS: usize = 512;
+const COUNT_OCTETS: usize = 256;
 /// What is held before it is due for the tables.
 const CONTENT_OCTETS_DUE: usize = 2 << 20;
 const FILE_OCTETS_DUE: u64 = 8 << 20;
@@ -117,7 +120,7 @@ impl Intake {
         let (mut last, mut octets) = (last_id, 0);
         let small = |record: &Record| match record {
             Record::Accept { message, content: Content::Memory(content) } => {
-                octets += content.len();
+                octets += content.len() + RECIPIENT_OCTETS * message.recipients.len();
                 let is_next = message.id > last;
                 last = message.id;
                 is_next && content.len() as u64 == message.size && message.size <= IN_ROW_MAX
@@ -126,7 +129,11 @@ impl Intake {
                 octets += entry.body.len();
                 true
             }
-            Record::Settle { .. } | Record::Waiting { .. } => true,
+            Record::Waiting { .. } => {
+                octets += COUNT_OCTETS;
+                true
+            }
+            Record::Settle { .. } => true,
             Record::Accept { .. } | Record::Divide { .. } | Record::Hop { .. } => false,
         };
         batch.iter().all(small) && octets <= BATCH_OCTETS_MAX
@@ -200,15 +207,15 @@ impl Intake {
     }
 
     fn is_beyond(&self, times: usize) -> bool {
-        let Held { entries, settled, content_octets, .. } = &self.held;
-        entries.len() + settled.len() >= times * self.entries_due
+        let Held { accepted, entries, settled, content_octets, .. } = &self.held;
+        accepted.len() + entries.len() + settled.len() >= times * self.entries_due
             || *content_octets >= times * CONTENT_OCTETS_DUE
             || self.end >= times as u64 * FILE_OCTETS_DUE
     }
 
-    /// Whether the content of this message is here alone.
+    /// Whether the tables alone do not tell what there is of this message.
     pub(super) fn has(&self, id: MessageId) -> bool {
-        self.held.accepted.contains_key(&id)
+        self.held.accepted.contains_key(&id) || self.held.settled.contains(&id)
     }
 
     /// What is to be written to the tables. Once it is there, say so by `taken`.
@@ -271,7 +278,14 @@ fn open_file(path: &Path) -> Result<File> {
 
 /// Makes the file, so that its name is synced with the folder's others.
 pub(super) fn make(dir: &Path) -> Result<()> {
-    open_file(&dir.join(NAME)).map(drop)
+    let path = dir.join(NAME);
+    let file = open_file(&path)?;
+    let (own, folder) = (file.metadata().map_err(at(&path))?, dir.metadata().map_err(at(dir))?);
+    if own.uid() != folder.uid() {
+        // Made by root, who asked while no service ran: it is the folder's owner's, as SQLite's log is. Refused, it is not root's doing.
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
+    Ok(())
 }
 
 fn octets(content: &Content) -> usize {

@@ -65,7 +65,7 @@ pub struct Options {
     /// Pages in the write-ahead log at which `tend` moves them into the database. More are moved more rarely, and take
     /// longer.
     pub log_pages_due: i32,
-    /// Entries of history and settles in the intake at which `tend` moves what it holds into the tables.
+    /// Messages, settles and entries of history in the intake at which `tend` moves what it holds into the tables.
     pub intake_entries_due: usize,
     /// Batches that go into the tables at once after a question, for which the intake has to be emptied: where questions and
     /// batches take turns, what goes through the intake is written twice.
@@ -126,6 +126,12 @@ impl SqliteStore {
     /// do), or the disk fails; `Full` where there is no room even to begin.
     pub fn open(dir: &Path, options: Options) -> std::result::Result<Self, StoreError> {
         open::open(dir, &options).map_err(Into::into)
+    }
+
+    /// Whether nothing more is done until the store is opened anew.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 
     /// Runs a step; after a failure no other will run on this instance.

@@ -97,6 +97,10 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
         for batch in &batches {
             store.hold(batch)?;
         }
+        if !store.intake.is_empty() {
+            // On a disk that is full the log's blocks are room that is there, once what it holds is in the database.
+            store.checkpoint_at(1)?;
+        }
         store.drain()
     })?;
     Ok(store)
