@@ -2,10 +2,11 @@
 
 use super::XmlError;
 use super::class::{self, GLOBAL, NO_CLASS};
-use super::judge::{Said, has_effect, judge};
+use super::judge::{Said, judge};
 use super::read::{self, Element, Piece, Source, short, unescaped};
 use super::value;
 use crate::catalogue::{by_id, by_name, name_of};
+use crate::checks::takes_effect;
 use crate::key::{Key, NotAKey};
 use crate::path::KeyPath;
 use crate::record::{Record, SECURE, StoredType};
@@ -152,8 +153,7 @@ impl Taken {
         self.ops.retain(|op| {
             let Op::Set(path, record) = op else { return true };
             let Some(why) = why.get(&(path.clone(), record.id)) else { return true };
-            let in_force = by_id(record.id).is_some_and(|property| has_effect(path, property));
-            gone.insert((path.clone(), name_of(record.id).into_owned()), (why, in_force));
+            gone.insert((path.clone(), name_of(record.id).into_owned()), (why, takes_effect(path, record)));
             false
         });
         let count = gone.len();
