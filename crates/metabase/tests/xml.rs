@@ -516,6 +516,22 @@ fn lines_are_bounded() {
     assert_eq!(lines.last().unwrap().text, "7 more lines like those above are not shown");
 }
 
+/// However many lines only list what was taken, a refusal is told.
+#[test]
+fn a_refusal_found_late_is_told_beyond_many_quiet_lines() {
+    let key =
+        |number: usize| format!("<k Location='/LM/SmtpSvc/1/Domain/d{number}.example' ServerComment='c'/>");
+    let keys: String = (0..=xml::LINES_MAX).map(key).collect();
+    let text = format!("<configuration><MBProperty>{keys}</MBProperty></configuration>");
+    let mut all = taken(&text);
+    let id = postroad_metabase::catalogue::by_name("ServerComment").unwrap().id;
+    let last = path(&format!("/LM/SmtpSvc/1/Domain/d{}.example", xml::LINES_MAX));
+    assert!(!all.lines.iter().any(|line| line.path == last), "it is beyond what is listed");
+    assert_eq!(all.refuse(&[((last.clone(), id), "unfit".into())].into()), 1);
+    let told = all.lines.iter().find(|line| line.path == last).unwrap();
+    assert_eq!((told.kind, told.text.as_str()), (LineKind::Refused, "unfit"));
+}
+
 #[test]
 fn encodings_of_windows() {
     let plain = tree(SYNTHETIC);
