@@ -33,13 +33,7 @@ impl<S: Store> Metabase<S> {
     /// What is there cannot be read; nothing is changed.
     pub fn open(mut store: S) -> Result<Self, StoreError> {
         let Loaded { tree, generation, oldest, pending, pinned } = store.load()?;
-        let pending = match pending {
-            None => None,
-            Some(pending) => {
-                let past = store.past(pending.generation)?;
-                Some((pending, past.map_or_else(Vec::new, |past| past.deltas)))
-            }
-        };
+        let pending = waiting(&mut store, pending)?;
         Ok(Self { store, tree, generation, oldest, history_max: HISTORY_MAX, pending, pinned, failed: false })
     }
 
@@ -56,14 +50,9 @@ impl<S: Store> Metabase<S> {
     /// It cannot be opened; all is as it was.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         let Loaded { tree, generation, oldest, pending, pinned } = self.store.reopen()?;
-        let waits = |of: &(Pending, Vec<Delta>)| pending.is_some_and(|pending| pending == of.0);
-        let known = self.pending.take().filter(waits);
-        self.pending = match (known, pending) {
-            (None, Some(pending)) => {
-                let past = self.store.past(pending.generation)?;
-                Some((pending, past.map_or_else(Vec::new, |past| past.deltas)))
-            }
-            (known, _) => known,
+        self.pending = match pending {
+            Some(known) if self.pending() == Some(known) => self.pending.take(),
+            other => waiting(&mut self.store, other)?,
         };
         if generation != self.generation {
             let gone = std::mem::replace(&mut self.tree, tree);
@@ -285,6 +274,16 @@ impl<S: Store> Metabase<S> {
     pub fn history_of(&mut self, path: &KeyPath, id: u32, limit: usize) -> Result<Vec<Past>, StoreError> {
         self.store.history_of(path, id, limit.min(PAGE_MAX))
     }
+}
+
+/// The change that waits, with its differences as the disk has them.
+fn waiting(
+    store: &mut impl Store,
+    pending: Option<Pending>,
+) -> Result<Option<(Pending, Vec<Delta>)>, StoreError> {
+    let Some(pending) = pending else { return Ok(None) };
+    let past = store.past(pending.generation)?;
+    Ok(Some((pending, past.map_or_else(Vec::new, |past| past.deltas))))
 }
 
 /// Differences without VOLATILE records: to an engine these do not exist.
