@@ -146,6 +146,15 @@ impl<S: Store> Metabase<S> {
         self.pending.as_ref().map(|(pending, _)| *pending)
     }
 
+    /// The records that the change which waits has set, VOLATILE ones too while this process lives.
+    pub fn pending_records(&self) -> impl Iterator<Item = (&KeyPath, u32)> {
+        let deltas = self.pending.iter().flat_map(|(_, deltas)| deltas);
+        deltas.filter_map(|delta| match delta {
+            Delta::Record { path, id, .. } => Some((path, *id)),
+            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => None,
+        })
+    }
+
     /// Keeps the change that waits, and who decided that, cut to `AUTHOR_MAX` characters; its number, if there is one.
     ///
     /// # Errors

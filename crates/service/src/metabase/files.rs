@@ -1,6 +1,6 @@
 //! Files that say what is to be in the tree: a TOML text that is compared or applied, a MetaBase.xml that is brought.
 
-use super::{Live, Purpose, Registry, aside, failed, place, rows, store_failed};
+use super::{Live, Purpose, Registry, aside, failed, place, rows};
 use postroad_control::meta::{Given, How, Prune};
 use postroad_control::meta_answer::{ChangeReport, ImportKind, ImportLine, ImportReport, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
@@ -93,7 +93,7 @@ impl Registry {
         now: Wall,
         live: &impl Live,
     ) -> Result<ImportReport, Failed> {
-        let (given, here, unconfirmed) = (given.clone(), self.here(), self.unconfirmed()?);
+        let (given, here, unconfirmed) = (given.clone(), self.here(), self.unconfirmed());
         let taken = aside(move || {
             let (name, octets) = read(&given)?;
             let taken = xml::take(&octets, &name, &here.stored);
@@ -147,20 +147,15 @@ impl Registry {
     }
 
     /// Records that the change which waits to be confirmed has set.
-    fn unconfirmed(&self) -> Result<BTreeMap<(KeyPath, u32), String>, Failed> {
-        let mut base = self.base();
-        let Some(pending) = base.pending() else { return Ok(BTreeMap::new()) };
-        let waiting = base.past(pending.generation).map_err(store_failed)?;
+    fn unconfirmed(&self) -> BTreeMap<(KeyPath, u32), String> {
+        let base = self.base();
+        let Some(pending) = base.pending() else { return BTreeMap::new() };
         let why = format!(
             "generation {} has set it and waits to be confirmed: keep that with `postroad meta confirm`, or undo it with \
              `postroad meta rollback`, and import again",
             pending.generation
         );
-        let set = waiting.into_iter().flat_map(|past| past.deltas).filter_map(|delta| match delta {
-            Delta::Record { path, id, .. } => Some(((path, id), why.clone())),
-            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => None,
-        });
-        Ok(set.collect())
+        base.pending_records().map(|(path, id)| ((path.clone(), id), why.clone())).collect()
     }
 
     fn here(&self) -> Here {

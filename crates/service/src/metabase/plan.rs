@@ -1,6 +1,6 @@
 //! A change: thought through, then made or refused.
 
-use super::{Live, Registry, Used, failed, place, rows, steps, store_failed, told, told_of};
+use super::{Live, Registry, Used, failed, place, rows, steps, told, told_of};
 use postroad_control::meta::How;
 use postroad_control::meta_answer::{ChangeReport, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
@@ -294,16 +294,10 @@ impl Registry {
 
     /// What the change that waits to be confirmed has set would be put back over whatever came after it.
     fn refuse_unconfirmed(&self, ops: &[Op]) -> Result<(), Failed> {
-        let mut base = self.base();
+        let base = self.base();
         let Some(pending) = base.pending() else { return Ok(()) };
-        let waiting = base.past(pending.generation).map_err(store_failed)?;
-        let deltas = waiting.map_or_else(Vec::new, |past| past.deltas);
         // Both may be imports of hundreds of thousands of records.
-        let set = deltas.iter().filter_map(|delta| match delta {
-            Delta::Record { path, id, .. } => Some((path, *id)),
-            Delta::KeyCreated(_) | Delta::KeyDeleted(_) => None,
-        });
-        let set: BTreeSet<(&KeyPath, u32)> = set.collect();
+        let set: BTreeSet<(&KeyPath, u32)> = base.pending_records().collect();
         let has_set = |op: &Op| match op {
             Op::Set(path, record) => set.contains(&(path, record.id)),
             Op::Unset(path, id) => set.contains(&(path, *id)),

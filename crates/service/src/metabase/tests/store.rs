@@ -52,3 +52,23 @@ fn other_pins_are_a_generation() {
     folder.serve(None).unwrap();
     assert_eq!((newest().0, newest().2.as_str()), (first + 2, "no configuration file"));
 }
+
+#[test]
+fn a_volatile_record_of_the_change_that_waits_is_not_set_over() {
+    let folder = Folder::new();
+    let mut registry = Registry::open(folder.dir.path(), Used::ToServe(None), NOW).unwrap();
+    let volatile = |value: &str| super::MetaStep::Set {
+        path: "smtpsvc/1".into(),
+        property: "65600".into(),
+        value: vec![value.into()],
+        data_type: None,
+        user_type: None,
+        attributes: Some(postroad_metabase::record::VOLATILE),
+    };
+    let mut change = |value: &str, how| {
+        let request = MetaRequest::Change { steps: vec![volatile(value)], how };
+        folder.ask_open(&mut registry, &Imagined, &request)
+    };
+    change("7", super::waiting(600)).unwrap();
+    super::refused(change("8", super::How::default()), super::FailedKind::Refused, "waits to be confirmed");
+}
