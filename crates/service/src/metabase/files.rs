@@ -56,11 +56,12 @@ impl Registry {
             })),
             _ => None,
         };
-        let held_off: Vec<_> = ops.iter().filter_map(held_off).take(TOLD_MAX).collect();
+        let held_off: Vec<_> = ops.iter().filter_map(held_off).collect();
         let how = How { dry_run: true, mean_it: true, ..How::default() };
         let mut report = self.change(&ops, &how, Purpose::Bring, now, live).await?;
         report.differences_count += held_off.len() as u64;
         report.differences.extend(held_off);
+        report.differences.truncate(TOLD_MAX);
         Ok(report)
     }
 
