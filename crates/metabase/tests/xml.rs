@@ -385,6 +385,29 @@ fn custom_records() {
     assert!(why("Name='Strange' ID='100001' Type='STRING' Value='1'").contains("another property's"));
 }
 
+/// An import tells what the settings that are compiled of it will be.
+#[test]
+fn what_takes_effect_is_what_the_server_sees() {
+    let check = |location: &str, attributes: &str, inner: &str, wanted: LineKind| {
+        let all = taken(&file(location, attributes, inner));
+        let kinds: Vec<_> = all.lines.iter().map(|line| line.kind).collect();
+        assert_eq!(kinds, [wanted], "{location}: {:#?}", all.lines);
+        let in_force = u64::from(wanted != LineKind::Kept);
+        assert_eq!((all.taken, all.kept), (in_force, 1 - in_force), "{location}");
+    };
+    let service = "/LM/SmtpSvc";
+    check(service, "HopCount='9'", "", LineKind::Taken);
+    let own = "<Custom Name='HopCount' Value='9' Attributes='NO_ATTRIBUTES'/>";
+    check(service, "", own, LineKind::Kept);
+    check(SERVER, "", own, LineKind::Taken);
+    check(service, "ServerBindings='127.0.0.1:2525:'", "", LineKind::Taken);
+    check("/LM", "HopCount='9'", "", LineKind::Taken);
+    check("/", "DropDirectory='C:\\Drop'", "", LineKind::Translated);
+    let policy = "SmtpUseTcpDns='1'";
+    check("/LM/SmtpSvc/1/Domain/a.b", policy, "", LineKind::Taken);
+    check("/LM/SmtpSvc/1/Domain/a.b.", policy, "", LineKind::Kept);
+}
+
 /// One virtual server runs; what others have is kept, and told as that.
 #[test]
 fn other_servers_are_kept_without_effect() {
@@ -491,6 +514,22 @@ fn lines_are_bounded() {
     let lines = taken(&text).lines;
     assert_eq!(lines.len(), xml::LINES_MAX + 1);
     assert_eq!(lines.last().unwrap().text, "7 more lines like those above are not shown");
+}
+
+/// However many lines only list what was taken, a refusal is told.
+#[test]
+fn a_refusal_found_late_is_told_beyond_many_quiet_lines() {
+    let key =
+        |number: usize| format!("<k Location='/LM/SmtpSvc/1/Domain/d{number}.example' ServerComment='c'/>");
+    let keys: String = (0..=xml::LINES_MAX).map(key).collect();
+    let text = format!("<configuration><MBProperty>{keys}</MBProperty></configuration>");
+    let mut all = taken(&text);
+    let id = postroad_metabase::catalogue::by_name("ServerComment").unwrap().id;
+    let last = path(&format!("/LM/SmtpSvc/1/Domain/d{}.example", xml::LINES_MAX));
+    assert!(!all.lines.iter().any(|line| line.path == last), "it is beyond what is listed");
+    assert_eq!(all.refuse(&[((last.clone(), id), "unfit".into())].into()), 1);
+    let told = all.lines.iter().find(|line| line.path == last).unwrap();
+    assert_eq!((told.kind, told.text.as_str()), (LineKind::Refused, "unfit"));
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl<S: Store> Metabase<S> {
         self.pending.as_ref().map(|(pending, _)| *pending)
     }
 
-    /// The records that the change which waits has set, the VOLATILE ones too; none where none waits.
+    /// The records that the change which waits has set, VOLATILE ones too while this process lives.
     pub fn pending_records(&self) -> impl Iterator<Item = (&KeyPath, u32)> {
         let deltas = self.pending.iter().flat_map(|(_, deltas)| deltas);
         deltas.filter_map(|delta| match delta {
@@ -285,7 +285,7 @@ impl<S: Store> Metabase<S> {
     }
 }
 
-/// The change that waits, with its differences as they were written.
+/// The change that waits, with its differences as the disk has them.
 fn waiting(
     store: &mut impl Store,
     pending: Option<Pending>,

@@ -2,6 +2,9 @@
 
 use super::read::short;
 use super::take::LineKind;
+use crate::check;
+use crate::checks::takes_effect;
+use crate::ids::{RELAY_IP_LIST, SERVER_BINDINGS, SMART_HOST_TYPE, SMTP_USE_TCP_DNS};
 use crate::ipsec;
 use crate::key::Key;
 use crate::path::KeyPath;
@@ -11,7 +14,6 @@ use crate::schema::Property;
 use crate::settings::ADAPTIVE;
 use crate::values::line;
 
-const SERVER_BINDINGS: u32 = 1023;
 const ROUTE_ACTION: u32 = 36946;
 /// Bits of RouteAction.
 const ROUTE_DROP: u32 = 0x1;
@@ -22,9 +24,6 @@ const ROUTE_DELIVER: u32 = 0x20;
 const ROUTE_RELAY: u32 = 0x400 | 0x800 | 0x1000;
 /// By SASL, NTLM, in clear text, or with Kerberos.
 const ROUTE_LOGIN: u32 = 0x8 | 0x80 | 0x100 | 0x20_0000;
-const SMART_HOST_TYPE: u32 = 36905;
-const RELAY_IP_LIST: u32 = 36970;
-const USE_TCP_DNS: u32 = 36997;
 /// The unit of properties that name a folder.
 const FOLDER: &str = "a folder";
 /// Ports below need a right of their own.
@@ -51,7 +50,7 @@ pub(super) fn judge(
     record: &mut Record,
     hop: &str,
 ) -> Result<Said, String> {
-    let is_here = has_effect(path, property);
+    let is_here = takes_effect(path, record);
     within_bounds(property, record)?;
     if let (ROUTE_ACTION, Data::Dword(bits)) = (property.id, &record.data) {
         let plain = Said { kind: LineKind::Kept, text: short(&line(record)), in_force: false };
@@ -68,7 +67,7 @@ pub(super) fn judge(
         Said { kind, text: short(&line(record)), in_force: is_here }
     };
     match (property.id, &record.data) {
-        (USE_TCP_DNS, Data::Dword(number @ (0 | 2))) => {
+        (SMTP_USE_TCP_DNS, Data::Dword(number @ (0 | 2))) => {
             Ok(Said { kind: LineKind::Translated, text: transport(*number), in_force: is_here })
         }
         (SMART_HOST_TYPE, Data::Dword(1)) => Err(
@@ -98,23 +97,16 @@ pub(super) fn judge(
     }
 }
 
-/// Whether a property is in force and takes effect at a key.
-pub(super) fn has_effect(path: &KeyPath, property: &Property) -> bool {
-    let key = Key::parse(&path.to_string());
-    property.apply().is_some() && key.is_ok_and(|key| property.keys.contains(&key.kind()))
-}
-
 fn within_bounds(property: &Property, record: &Record) -> Result<(), String> {
     let Data::Dword(number) = record.data else { return Ok(()) };
-    if property.id == USE_TCP_DNS && number != ADAPTIVE && number > 2 {
+    if property.id == SMTP_USE_TCP_DNS && number != ADAPTIVE && number > 2 {
         return Err(format!(
             "{number} has no documented meaning and is left out, so that the transport is chosen as each DNS server \
              proves to work; set udp-then-tcp, tcp-only or udp-only if one of them was meant"
         ));
     }
-    let is_named = property.names.is_empty() || property.names.iter().any(|(known, _)| *known == number);
-    let is_within = property.bounds.is_none_or(|(least, most)| (least..=most).contains(&number));
-    if is_named && is_within { Ok(()) } else { Err(format!("{number} is not {}", property.expectation())) }
+    let known = check::number(property, number);
+    known.map(|_| ()).map_err(|_| format!("{number} is not {}", property.expectation()))
 }
 
 /// What becomes of a domain's mail that RouteAction sent another way than all mail goes here; none where it does no such thing.

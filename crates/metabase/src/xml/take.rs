@@ -2,10 +2,11 @@
 
 use super::XmlError;
 use super::class::{self, GLOBAL, NO_CLASS};
-use super::judge::{Said, has_effect, judge};
+use super::judge::{Said, judge};
 use super::read::{self, Element, Piece, Source, short, unescaped};
 use super::value;
 use crate::catalogue::{by_id, by_name, name_of};
+use crate::checks::takes_effect;
 use crate::key::{Key, NotAKey};
 use crate::path::KeyPath;
 use crate::record::{Record, SECURE, StoredType};
@@ -70,6 +71,14 @@ pub enum LineKind {
     NotDecryptable,
     /// It is not taken.
     Refused,
+}
+
+impl LineKind {
+    /// Whether it only lists what was taken or kept, and asks for nobody's attention.
+    #[must_use]
+    pub fn is_quiet(self) -> bool {
+        matches!(self, Self::Taken | Self::Kept)
+    }
 }
 
 /// Reads a MetaBase.xml against the tree as it is; `file` is its name, for messages.
@@ -152,8 +161,7 @@ impl Taken {
         self.ops.retain(|op| {
             let Op::Set(path, record) = op else { return true };
             let Some(why) = why.get(&(path.clone(), record.id)) else { return true };
-            let in_force = by_id(record.id).is_some_and(|property| has_effect(path, property));
-            gone.insert((path.clone(), name_of(record.id).into_owned()), (why, in_force));
+            gone.insert((path.clone(), name_of(record.id).into_owned()), (why, takes_effect(path, record)));
             false
         });
         let count = gone.len();
@@ -166,11 +174,13 @@ impl Taken {
             (line.kind, line.text) = (LineKind::Refused, (*why).into());
             told.insert((line.path.clone(), line.name.clone()))
         });
+        let mut loud = self.lines.iter().filter(|line| !line.kind.is_quiet()).count();
         for ((path, name), (why, in_force)) in gone {
             let counted = if in_force { &mut self.taken } else { &mut self.kept };
             *counted = counted.saturating_sub(1);
             self.refused += 1;
-            if self.lines.len() < LINES_MAX && !told.contains(&(path.clone(), name.clone())) {
+            if loud < LINES_MAX && !told.contains(&(path.clone(), name.clone())) {
+                loud += 1;
                 self.lines.push(Line { kind: LineKind::Refused, path, name, text: why.into() });
             }
         }
@@ -368,8 +378,7 @@ impl<'c> Taking<'c> {
     }
 
     fn say(&mut self, kind: LineKind, path: &KeyPath, name: &str, text: impl Into<String>) {
-        let is_quiet = matches!(kind, LineKind::Taken | LineKind::Kept);
-        let lines = if is_quiet { &mut self.lines_quiet } else { &mut self.lines_loud };
+        let lines = if kind.is_quiet() { &mut self.lines_quiet } else { &mut self.lines_loud };
         *lines += 1;
         if *lines <= LINES_MAX {
             self.taken.lines.push(Line { kind, path: path.clone(), name: short(name), text: text.into() });

@@ -5,6 +5,7 @@
 mod common;
 mod disk;
 mod random;
+mod reopening;
 mod suite;
 
 use postroad_mail::time::Wall;

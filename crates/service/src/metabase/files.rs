@@ -245,8 +245,7 @@ fn is_refused(made: &Result<ChangeReport, Failed>) -> bool {
 fn told(taken: &Taken) -> Vec<ImportLine> {
     let mut told: Vec<&xml::Line> = taken.lines.iter().collect();
     if told.len() > TOLD_MAX {
-        let is_quiet = |line: &&xml::Line| matches!(line.kind, xml::LineKind::Taken | xml::LineKind::Kept);
-        told.sort_by_key(is_quiet);
+        told.sort_by_key(|line| line.kind.is_quiet());
         told.truncate(TOLD_MAX);
     }
     told.into_iter().map(line).collect()

@@ -52,3 +52,39 @@ fn other_pins_are_a_generation() {
     folder.serve(None).unwrap();
     assert_eq!((newest().0, newest().2.as_str()), (first + 2, "no configuration file"));
 }
+
+#[test]
+fn a_volatile_record_of_the_change_that_waits_is_not_set_over() {
+    let folder = Folder::new();
+    let mut registry = Registry::open(folder.dir.path(), Used::ToServe(None), NOW).unwrap();
+    let volatile = |value: &str| super::MetaStep::Set {
+        path: "smtpsvc/1".into(),
+        property: "65600".into(),
+        value: vec![value.into()],
+        data_type: None,
+        user_type: None,
+        attributes: Some(postroad_metabase::record::VOLATILE),
+    };
+    let mut change = |value: &str, how| {
+        let request = MetaRequest::Change { steps: vec![volatile(value)], how };
+        folder.ask_open(&mut registry, &Imagined, &request)
+    };
+    change("7", super::waiting(600)).unwrap();
+    super::refused(change("8", super::How::default()), super::FailedKind::Refused, "waits to be confirmed");
+}
+
+#[test]
+fn all_that_pins_hold_off_is_counted_though_not_all_is_told() {
+    let folder = Folder::new();
+    let told = postroad_control::TOLD_MAX;
+    let text = |value: u32| {
+        let key = |n| format!("[\"/LM/SmtpSvc/1/Domain/d{n}.example\"]\nSmtpUseTcpDns = {value}\n");
+        (0..=told).map(key).collect::<String>()
+    };
+    folder.serve(Some(&text(1))).unwrap();
+    let text = super::Given { name: "x.toml".into(), text: Some(text(2)) };
+    let diff = MetaRequest::Diff { text, prune: super::Prune::Nothing };
+    let report = super::reported(folder.ask(&diff).unwrap());
+    assert!(report.differences_count > told as u64, "{}", report.differences_count);
+    assert_eq!(report.differences.len(), told);
+}
