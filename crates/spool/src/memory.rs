@@ -4,8 +4,7 @@
 //! crash is applied to the snapshot or not.
 
 use crate::record::{
-    Committed, Content, DraftId, HopRow, HopState, JournalEntry, Load, Loaded, Message, Pending, Record,
-    Stored, Totals,
+    Committed, Content, DraftId, HopRow, JournalEntry, Load, Loaded, Message, Pending, Record, Stored, Totals,
 };
 use crate::rules::{self, Allowance};
 use crate::{Store, StoreError};
@@ -139,16 +138,10 @@ impl MemoryStore {
     /// Adds to the hop's count; whether it had a row before.
     fn wait(&mut self, hop: &NextHop, delta: i64) -> bool {
         let key = hop.to_string();
-        let known = self.hops.contains_key(&key);
-        let row = self.hops.entry(key.clone()).or_insert_with(|| HopRow {
-            hop: hop.clone(),
-            waiting: 0,
-            due: Wall(0),
-            state: HopState::default(),
-        });
-        row.waiting = row.waiting.saturating_add_signed(delta);
-        if row.waiting == 0 {
-            self.hops.remove(&key);
+        let row = self.hops.remove(&key);
+        let known = row.is_some();
+        if let Some(row) = rules::wait(row, hop, delta) {
+            self.hops.insert(key, row);
         }
         known
     }

@@ -33,6 +33,17 @@ pub enum Content {
     Stored,
 }
 
+impl Content {
+    /// Octets of memory that it takes.
+    #[must_use]
+    pub fn octets_in_memory(&self) -> u64 {
+        match self {
+            Self::Memory(octets) => octets.len() as u64,
+            Self::Draft(_) | Self::Stored => 0,
+        }
+    }
+}
+
 /// The number of a draft file, unique while the store is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DraftId(pub u64);

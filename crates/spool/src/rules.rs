@@ -1,7 +1,7 @@
 //! What both engines must agree on.
 
 use crate::StoreError;
-use crate::record::{CONTENT_IN_MEMORY_MAX, Message, Pending, Record};
+use crate::record::{CONTENT_IN_MEMORY_MAX, HopRow, HopState, Message, Pending, Record};
 use postroad_mail::hop::NextHop;
 use postroad_mail::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,14 @@ pub(crate) fn history_is_old(day: i64, now: Wall) -> bool {
 /// The distinct hops of a message.
 pub(crate) fn hops(message: &Message) -> BTreeSet<&NextHop> {
     message.recipients.iter().map(|recipient| &recipient.hop).collect()
+}
+
+/// What becomes of a hop's row, if it has one, when `delta` more recipients wait there.
+pub(crate) fn wait(row: Option<HopRow>, hop: &NextHop, delta: i64) -> Option<HopRow> {
+    let new = || HopRow { hop: hop.clone(), waiting: 0, due: Wall(0), state: HopState::default() };
+    let mut row = row.unwrap_or_else(new);
+    row.waiting = row.waiting.saturating_add_signed(delta);
+    (row.waiting > 0).then_some(row)
 }
 
 /// When the first of the recipients at each hop is due.

@@ -54,13 +54,6 @@ fn fresh(message: &Message) -> BTreeMap<u32, Pending> {
     message.recipients.iter().map(|recipient| recipient.hop.clone()).enumerate().map(pending).collect()
 }
 
-fn octets(content: &Content) -> u64 {
-    match content {
-        Content::Memory(bytes) => bytes.len() as u64,
-        Content::Draft(_) | Content::Stored => 0,
-    }
-}
-
 impl Queue {
     /// A message has just become ours: it is ready at each of its hops that are open and have room.
     pub(super) fn make_ready(&mut self, now: Now, message: Arc<Message>, content: Content) {
@@ -73,7 +66,7 @@ impl Queue {
         let mut live = Live { unsettled: fresh(&message), message, content, at: BTreeSet::new(), writes: 0 };
         // It was handed in under a route that has been changed since.
         if self.is_led_elsewhere(&live) {
-            self.content_total += octets(&live.content);
+            self.content_total += live.content.octets_in_memory();
             self.live.insert(id, live);
             self.reroute(now, id);
             return;
@@ -83,7 +76,8 @@ impl Queue {
             at.entry(one.hop.clone()).or_default().push(one.recipient);
         }
         for (key, recipients) in at {
-            let room = self.hops.get(&key).is_some_and(|hop| self.has_room(hop, octets(&live.content)));
+            let room =
+                self.hops.get(&key).is_some_and(|hop| self.has_room(hop, live.content.octets_in_memory()));
             let Some(hop) = self.hops.get_mut(&key) else { continue };
             if hop.gate_closed(now) {
                 hop.fresh = Some(None);
@@ -108,7 +102,7 @@ impl Queue {
             }
         }
         if !live.at.is_empty() {
-            self.content_total += octets(&live.content);
+            self.content_total += live.content.octets_in_memory();
             self.live.insert(id, live);
         }
     }
@@ -117,7 +111,7 @@ impl Queue {
     pub(super) fn hold(&mut self, stored: &Stored) -> &mut Live {
         let content_total = &mut self.content_total;
         self.live.entry(stored.message.id).or_insert_with(|| {
-            *content_total += octets(&stored.content);
+            *content_total += stored.content.octets_in_memory();
             Live::of(stored)
         })
     }
@@ -217,7 +211,7 @@ impl Queue {
     pub(super) fn drop_if_done(&mut self, id: MessageId) {
         let done = self.live.get(&id).is_some_and(|live| live.at.is_empty() && live.writes == 0);
         if done && let Some(live) = self.live.remove(&id) {
-            self.content_total = self.content_total.saturating_sub(octets(&live.content));
+            self.content_total = self.content_total.saturating_sub(live.content.octets_in_memory());
         }
     }
 }

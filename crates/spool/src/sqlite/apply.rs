@@ -67,24 +67,25 @@ impl SqliteStore {
     /// Adds to the hop's count. The row, if there was one and still is.
     fn wait(&self, hop: &NextHop, delta: i64) -> Result<Option<HopRow>> {
         let key = hop.to_string();
-        let Some(mut row) = hop_row(&self.db, hop)? else {
-            if delta > 0 {
-                self.db
-                    .prepare_cached(
-                        "INSERT INTO hop(key, waiting, due, dns, state) VALUES(?, ?, 0, 0, NULL)",
-                    )?
-                    .execute(params![key, delta])?;
+        let before = hop_row(&self.db, hop)?;
+        let known = before.is_some();
+        let after = rules::wait(before, hop, delta);
+        let waiting = after.as_ref().map_or(0, |row| i64::try_from(row.waiting).unwrap_or(i64::MAX));
+        match (known, waiting) {
+            (false, 0) => {}
+            (false, _) => {
+                let insert = "INSERT INTO hop(key, waiting, due, dns, state) VALUES(?, ?, 0, 0, NULL)";
+                self.db.prepare_cached(insert)?.execute(params![key, waiting])?;
             }
-            return Ok(None);
-        };
-        row.waiting = row.waiting.saturating_add_signed(delta);
-        if row.waiting == 0 {
-            self.db.prepare_cached("DELETE FROM hop WHERE key = ?")?.execute([key])?;
-            return Ok(None);
+            (true, 0) => {
+                self.db.prepare_cached("DELETE FROM hop WHERE key = ?")?.execute([key])?;
+            }
+            (true, _) => {
+                let update = "UPDATE hop SET waiting = ? WHERE key = ?";
+                self.db.prepare_cached(update)?.execute(params![waiting, key])?;
+            }
         }
-        let waiting = i64::try_from(row.waiting).unwrap_or(i64::MAX);
-        self.db.prepare_cached("UPDATE hop SET waiting = ? WHERE key = ?")?.execute(params![waiting, key])?;
-        Ok(Some(row))
+        Ok(after.filter(|_| known))
     }
 
     /// No hop is due later than the recipients that wait there.

@@ -14,10 +14,10 @@ use super::fault::{Result, at, damaged};
 use super::frame;
 use super::rows::Counters;
 use super::{Options, Synchronous};
-use crate::record::{Committed, Content, HopRow, HopState, JournalEntry, Message, Record};
+use crate::record::{Committed, Content, HopRow, JournalEntry, Message, Record};
+use crate::rules;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
-use postroad_mail::time::Wall;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
@@ -30,7 +30,7 @@ const BATCH_OCTETS_MAX: usize = 1 << 20;
 const RECIPIENT_OCTETS: usize = 512;
 const COUNT_OCTETS: usize = 256;
 /// What is held before it is due for the tables.
-const CONTENT_OCTETS_DUE: usize = 2 << 20;
+const CONTENT_OCTETS_DUE: u64 = 2 << 20;
 const FILE_OCTETS_DUE: u64 = 8 << 20;
 /// Octets of the file that are looked at: what is due, as often as `OVERDUE` lets it grow, and a batch, all with room to spare.
 const FILE_OCTETS_MAX: u64 = 64 << 20;
@@ -58,7 +58,7 @@ pub(super) struct Intake {
 struct Held {
     batches: usize,
     accepted: BTreeMap<MessageId, (Arc<Message>, Content)>,
-    content_octets: usize,
+    content_octets: u64,
     settled: Vec<MessageId>,
     entries: Vec<JournalEntry>,
     hops: BTreeMap<NextHop, Hop>,
@@ -167,11 +167,11 @@ impl Intake {
         for record in batch {
             match record {
                 Record::Accept { message, content } => {
-                    held.content_octets += octets(content);
+                    held.content_octets += content.octets_in_memory();
                     held.accepted.insert(message.id, (Arc::clone(message), content.clone()));
                 }
                 Record::Settle { id } => match held.accepted.remove(id) {
-                    Some((_, content)) => held.content_octets -= octets(&content),
+                    Some((_, content)) => held.content_octets -= content.octets_in_memory(),
                     None => held.settled.push(*id),
                 },
                 Record::Waiting { hop, delta } => {
@@ -209,7 +209,7 @@ impl Intake {
     fn is_beyond(&self, times: usize) -> bool {
         let Held { accepted, entries, settled, content_octets, .. } = &self.held;
         accepted.len() + entries.len() + settled.len() >= times * self.entries_due
-            || *content_octets >= times * CONTENT_OCTETS_DUE
+            || *content_octets >= times as u64 * CONTENT_OCTETS_DUE
             || self.end >= times as u64 * FILE_OCTETS_DUE
     }
 
@@ -235,25 +235,12 @@ impl Intake {
 }
 
 impl Hop {
-    /// Adds to the count; the row, if there was one and still is. As the table does it.
+    /// Adds to the count; the row, if there was one and still is.
     fn wait(&mut self, hop: &NextHop, delta: i64) -> Option<HopRow> {
-        match &mut self.row {
-            Some(row) => {
-                row.waiting = row.waiting.saturating_add_signed(delta);
-                if row.waiting == 0 {
-                    self.row = None;
-                }
-                self.row.clone()
-            }
-            None => {
-                if delta > 0 {
-                    let (waiting, state) = (delta.unsigned_abs(), HopState::default());
-                    self.row = Some(HopRow { hop: hop.clone(), waiting, due: Wall(0), state });
-                    self.made = true;
-                }
-                None
-            }
-        }
+        let known = self.row.is_some();
+        self.row = rules::wait(self.row.take(), hop, delta);
+        self.made |= !known && self.row.is_some();
+        self.row.clone().filter(|_| known)
     }
 
     /// What makes the table's row this one.
@@ -286,11 +273,4 @@ pub(super) fn make(dir: &Path) -> Result<()> {
         let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
     }
     Ok(())
-}
-
-fn octets(content: &Content) -> usize {
-    match content {
-        Content::Memory(octets) => octets.len(),
-        Content::Draft(_) | Content::Stored => 0,
-    }
 }
