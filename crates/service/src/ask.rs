@@ -127,8 +127,7 @@ impl Rest {
     fn ask(&mut self, request: &MetaRequest, each: &mut dyn FnMut(Item)) -> Result<(), Failed> {
         let now = Clock::start().now().wall;
         let answered = metabase::answer(&mut self.registry, request, now, &self.at_rest, each);
-        tokio::task::LocalSet::new().block_on(&self.runtime, answered)?;
-        self.runtime.block_on(self.registry.write_history_if_changed()).map_err(unavailable)
+        tokio::task::LocalSet::new().block_on(&self.runtime, answered)
     }
 }
 

@@ -173,7 +173,7 @@ async fn serve(
     let cause = service.watch(&mut signals, ends).await;
     service.stop().await;
     // Nothing can be done about one that is not written, and it is no part of what was promised.
-    let _ = service.registry.lock().await.write_history_if_changed().await;
+    let _ = service.registry.lock().await.write_history_if_changed(hub.clock.now().wall).await;
     answering.abort();
     report.state(Fact::Stopped { cause });
     let _ = std::fs::remove_file(dir.path.join(SOCKET));

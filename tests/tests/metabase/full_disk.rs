@@ -1,4 +1,5 @@
-//! A disk without room: a change is refused and leaves nothing, and when there is room the next is made by the same service.
+//! A disk without room: a change is refused and leaves nothing, and when there is room the next is made by the same service. What
+//! comes after a change does not take it back.
 
 use crate::{changed, generation};
 use postroad_tests::disk::Disk;
@@ -25,4 +26,24 @@ fn a_change_without_room_fails_alone() {
     let report = changed(&postroad, &set[1..]);
     assert_eq!(report["generation"], before + 1);
     postroad.stop();
+}
+
+/// The history pair comes after the change, which holds without it: with no service it is told beside it.
+#[test]
+fn a_change_at_rest_is_made_though_its_history_pair_is_not() {
+    let postroad = Postroad::prepare_stored(&Config::default());
+    let history = postroad.data().join("History");
+    std::fs::remove_dir_all(&history).expect("the folder goes");
+    std::fs::write(&history, "no folder").expect("a file in its place");
+    let report = changed(&postroad, &["set", "smtpsvc/1", "HopCount", "33"]);
+    assert!(report["notes"][0].as_str().is_some_and(|note| note.contains("history pair")), "{report}");
+    assert_eq!(generation(&postroad), report["generation"]);
+    let shown = postroad.verb(&["meta", "set", "smtpsvc/1", "HopCount", "34"]);
+    assert!(
+        shown.status == 0 && shown.stdout.contains("The change is made, but the history pair"),
+        "{shown:?}"
+    );
+    std::fs::remove_file(&history).expect("the file goes");
+    changed(&postroad, &["set", "smtpsvc/1", "HopCount", "35"]);
+    assert!(history.is_dir());
 }

@@ -183,7 +183,7 @@ pub trait Store: Send {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No room. The store is closed and opened again before the next change.
-    #[error("the metabase's disk is full: {0}")]
+    #[error("the metabase's disk is full: {0}. Make room on it, and try again")]
     Full(String),
     /// The disk, or what is on it. The store is closed and opened again before the next change.
     #[error("the metabase failed: {0}")]

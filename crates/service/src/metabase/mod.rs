@@ -326,7 +326,7 @@ impl Registry {
         said.extend(self.undo_overdue(now, live).await.map(|undone| undone.map_err(|failed| failed.what)));
         let is_due = |(first, last)| now - last >= HISTORY_AFTER || now - first >= HISTORY_WITHIN;
         if self.changed.is_some_and(is_due)
-            && let Err(what) = self.write_history_if_changed().await
+            && let Err(what) = self.write_history_if_changed(now).await
         {
             said.push(Err(what));
         }
@@ -359,8 +359,8 @@ impl Registry {
         self.change(&ops, &how, Purpose::Undo, now, live).await
     }
 
-    /// The pair of files that the original keeps of each state.
-    pub(crate) async fn write_history_if_changed(&mut self) -> Result<(), String> {
+    /// The pair of files that the original keeps of each state. One that cannot be written is due again a while later.
+    pub(crate) async fn write_history_if_changed(&mut self, now: Wall) -> Result<(), String> {
         if self.changed.take().is_none() {
             return Ok(());
         }
@@ -370,8 +370,10 @@ impl Registry {
             let (tree, schema) = (as_xml(&tree, generation), xml::schema());
             backups::Backups::new(&dir).history_pair(generation, &tree, &schema, backups::HISTORY_KEEP)
         });
-        let written = written.await;
-        written.map_err(|failed| format!("the history pair could not be written: {}", failed.what))
+        written.await.map_err(|failed| {
+            self.changed = Some((now, now));
+            format!("the history pair could not be written: {}", failed.what)
+        })
     }
 }
 

@@ -289,6 +289,12 @@ impl Registry {
         self.changed = Some((self.changed.map_or(at, |(first, _)| first), at));
         report.applied = true;
         report.generation = generation;
+        // A service waits for what comes after; at rest nothing may.
+        if matches!(self.used, Used::AtRest)
+            && let Err(what) = self.write_history_if_changed(at).await
+        {
+            report.notes.push(format!("The change is made, but {what}"));
+        }
         Ok(report)
     }
 
