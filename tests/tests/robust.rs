@@ -10,8 +10,11 @@ use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, Postroad, program};
 use postroad_tests::proc::Process;
 use postroad_tests::wait;
+use serde_json::Value;
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const GARBAGE: usize = 100_000_000;
@@ -53,6 +56,52 @@ fn garbage_leaves_nothing_in_memory() {
     println!("after: {} KiB", postroad.memory_kib());
     // And it still works.
     accept_one(&postroad, 2);
+}
+
+/// A supervisor that has stopped, or a pager that waits at its first page, holds a pipe and does not read it.
+#[test]
+fn a_stderr_that_nobody_reads_holds_up_no_mail() {
+    const MESSAGES: usize = 60;
+    let mut postroad = Postroad::prepare(&Config::default(), &[]);
+    let pipe = postroad.dir().join("postroad.log");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // For reading and writing, so that it is open from the start and stays so.
+    let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
+    postroad.restart();
+    let mut session = Session::open(postroad.address()).unwrap();
+    for number in 0..MESSAGES {
+        session.command("MAIL FROM:<s@sender.example>", "250").unwrap();
+        for recipient in 0..100 {
+            let recipient = format!("recipient-{recipient}-of-{number}@mail.test.example");
+            session.command(&format!("RCPT TO:<{recipient}>"), "250").unwrap();
+        }
+        session.data(&content(&number.to_string(), 1000), "250").unwrap();
+    }
+    postroad.wait_drained(wait::PATIENCE);
+    let copies = std::fs::read_dir(postroad.data().join("Drop")).unwrap().count();
+    assert_eq!(copies, MESSAGES);
+    // Read again, it tells what is missing, and goes on.
+    let lines = std::thread::spawn(move || {
+        let mut lines = Vec::new();
+        let mut octets = [0; 65536];
+        while !(lines.ends_with(b"\n") && String::from_utf8_lossy(&lines).contains("Postroad stopped")) {
+            let count = reader.read(&mut octets).unwrap();
+            lines.extend_from_slice(&octets[..count]);
+        }
+        String::from_utf8(lines).unwrap()
+    });
+    accept_one(&postroad, MESSAGES + 1);
+    postroad.stop();
+    let lines = lines.join().unwrap();
+    let told = lines.lines().filter(|line| line.contains("\"log\":\"accepted\"")).count();
+    let missing: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["log"] == "missing")
+        .collect();
+    println!("{told} of {} told as accepted; {missing:?}", MESSAGES * 100 + 1);
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(told < MESSAGES * 100 + 1, "the pipe took all");
 }
 
 fn accept_one(postroad: &Postroad, number: usize) {

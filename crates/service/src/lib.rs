@@ -1,6 +1,6 @@
 //! The shell: sockets, disk and tasks around the machines. It moves bytes, keeps time, talks to disk, and decides nothing.
 //!
-//! One thread runs everything on a current-thread runtime with local tasks; the store has a thread of its own.
+//! One thread runs everything on a current-thread runtime with local tasks; the store and stderr each have a thread of their own.
 
 mod answers;
 pub mod ask;
@@ -20,6 +20,7 @@ mod report;
 mod resolver;
 mod run;
 mod session;
+mod stderr;
 mod store;
 mod stream;
 mod tls;

@@ -2,6 +2,7 @@
 //! stderr; events also in their log.
 
 use crate::clock::Clock;
+use crate::stderr::Stderr;
 use postroad_engine::delivery::{Fate, Flow};
 use postroad_events::event::Event;
 use postroad_events::fact::Fact;
@@ -35,7 +36,10 @@ const HELD_MAX: usize = 64 * 1024;
 pub(crate) struct Report {
     clock: Clock,
     form: LogForm,
+    stderr: Stderr,
     held: RefCell<Vec<u8>>,
+    /// Lines that stderr did not take, and nobody was told of.
+    missing: Cell<usize>,
     flushing: Cell<bool>,
     /// A second and its text: most lines are of the second of the line before.
     second_now: RefCell<(i64, String)>,
@@ -45,16 +49,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(clock: Clock, form: LogForm) -> Self {
-        Self {
+    /// # Errors
+    /// A thread that does not start.
+    pub(crate) fn new(clock: Clock, form: LogForm) -> std::io::Result<Self> {
+        Ok(Self {
             clock,
             form,
+            stderr: Stderr::start()?,
+            missing: Cell::new(0),
             held: RefCell::default(),
             flushing: Cell::new(false),
             second_now: RefCell::default(),
             repeats: RefCell::new(Repeats::new()),
             events: RefCell::default(),
-        }
+        })
     }
 
     /// States a fact: an event follows unless it is known already.
@@ -226,18 +234,49 @@ impl Report {
         }
     }
 
-    /// Writes what is held back.
-    pub(crate) fn flush(&self) {
+    /// Hands over what is held back.
+    fn flush(&self) {
         self.flushing.set(false);
-        let held = std::mem::take(&mut *self.held.borrow_mut());
-        // A stderr that is closed is no reason to stop carrying mail.
-        let _ = std::io::stderr().write_all(&held);
+        let mut held = self.held.borrow_mut();
+        let count = held.iter().filter(|octet| **octet == b'\n').count();
+        if self.missing.get() > 0 {
+            // Before the lines that come after the gap.
+            let mut note = self.missing_note().into_bytes();
+            note.append(&mut held);
+            *held = note;
+        }
+        if self.stderr.take(&mut held) {
+            self.missing.set(0);
+        } else {
+            self.missing.set(self.missing.get() + count);
+            held.clear();
+        }
+    }
+
+    fn missing_note(&self) -> String {
+        let (at, lines) = (self.clock.now().wall, self.missing.get());
+        match self.form {
+            LogForm::Json => {
+                let note = serde_json::json!({ "at": at.to_string(), "log": "missing", "lines": lines });
+                format!("{note}\n")
+            }
+            LogForm::Human | LogForm::Silent => {
+                format!("{} {lines} lines are missing here: stderr was not read in time\n", second(at))
+            }
+        }
+    }
+
+    /// Writes what is left, as far as it is read.
+    pub(crate) fn end(&self) {
+        self.flush();
+        self.stderr.end();
     }
 
     /// A sentence that is not an event, for people only.
     pub(crate) fn say(&self, text: &str) {
         if self.form == LogForm::Human {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.held.borrow_mut().extend_from_slice(format!("{text}\n").as_bytes());
+            self.flush();
         }
     }
 }

@@ -185,7 +185,7 @@ async fn serve(
 fn finish(hub: &Rc<Hub>, report: &Rc<Report>) {
     hub.keep_pending_events();
     hub.store.stop();
-    report.flush();
+    report.end();
 }
 
 /// The event log; without one events are told on stderr alone.
@@ -223,7 +223,8 @@ impl Service {
         let published = registry.published();
         let settings = published.load();
         let unavailable = |what: String| ServeError::Unavailable(what);
-        let report = Rc::new(Report::new(clock.clone(), options.log));
+        let report = Report::new(clock.clone(), options.log);
+        let report = Rc::new(report.map_err(|error| unavailable(format!("no thread starts: {error}")))?);
         let spool = dir.path.join(data::SPOOL);
         let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
         if options.unsafe_no_sync {
@@ -282,7 +283,6 @@ impl Service {
         let (version, smtp) = (env!("CARGO_PKG_VERSION"), join(&self.running.listeners.bound()));
         let settings = self.hub.settings();
         let (name, domain) = (&settings.fqdn, &settings.default_domain);
-        self.report.flush();
         self.report.say(&format!(
             "\nPostroad {version} is ready.\n  SMTP           {smtp}\n  name           {name}\n  data           {}\n  \
              name servers   {servers}\n\nTry, in another terminal:\n  \
