@@ -211,6 +211,30 @@ const PIECES: [&[u8]; 18] = [
     b"Subject: x\r\n",
 ];
 
+/// The store makes such a copy where it finds that the disk has lost what was synced (`spool/tests/damage.rs`).
+#[test]
+fn what_the_disk_has_lost_is_told_at_each_start() {
+    let mut postroad = quiet();
+    let told = |postroad: &Postroad| {
+        let events = postroad.json(&["events", "list"]);
+        events.into_iter().filter(|event| event["number"] == 20021).collect::<Vec<_>>()
+    };
+    assert!(told(&postroad).is_empty());
+    let copy = postroad.data().join("spool/spool.intake.damaged-7");
+    std::fs::write(&copy, "what was found").unwrap();
+    for starts in 1..3 {
+        postroad.stop();
+        postroad.restart();
+        let told = told(&postroad);
+        assert_eq!(told.len(), starts, "{told:?}");
+        assert_eq!(told[0]["fields"]["file"], copy.display().to_string(), "{told:?}");
+    }
+    std::fs::remove_file(copy).unwrap();
+    postroad.stop();
+    postroad.restart();
+    assert_eq!(told(&postroad).len(), 2);
+}
+
 /// A configuration that cannot be: exit status 2, the place in the file, nothing listens and nothing is made.
 #[test]
 fn a_wrong_configuration_is_refused_by_line() {

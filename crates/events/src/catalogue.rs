@@ -282,6 +282,20 @@ pub static CATALOGUE: &[Entry] = &[
         remedy: "Free space on the disk of the data folder, or repair it; the store is opened again by itself.",
     },
     Entry {
+        number: 20_021,
+        source: POSTROAD,
+        severity: Severity::Error,
+        category: "Store",
+        kind: Kind::Notice,
+        fields: &["file"],
+        key: 1,
+        sentence: "The disk has not kept all that was synced to spool.intake. Messages that had their 250 may be lost, others may \
+                   be delivered twice; everything else in it was recovered. {file} is a copy of it as it was found.",
+        remedy: "Check the disk, and whether it or the machine above it acknowledges writes that it has not made (a write cache \
+                 without a battery, a virtual disk with caching). Remove the copy when it is of no more use: it is told of at \
+                 each start.",
+    },
+    Entry {
         number: 20_030,
         source: POSTROAD,
         severity: Severity::Warning,

@@ -165,6 +165,11 @@ pub enum Fact {
     },
     /// 30020 ends 20020.
     StoreRecovered,
+    /// 20021.
+    SpoolDamaged {
+        /// The copy of what was found.
+        file: String,
+    },
     /// 20030.
     BadmailWritten {
         /// The message.
@@ -216,6 +221,7 @@ impl Fact {
             Self::MetabaseTroubled { .. } => 20_014,
             Self::StoreFailed { .. } => 20_020,
             Self::StoreRecovered => 30_020,
+            Self::SpoolDamaged { .. } => 20_021,
             Self::BadmailWritten { .. } => 20_030,
             Self::CertificateMade { .. } => 20_040,
             Self::DnsServersChanged { .. } => 20_041,
@@ -259,7 +265,7 @@ impl Fact {
             }
             Self::ConfigurationRead { file, changes } => texts(&[file, changes]),
             Self::ConfigurationRefused { file, cause } => texts(&[file, cause]),
-            Self::ConfigurationAccepted { file } => texts(&[file]),
+            Self::ConfigurationAccepted { file } | Self::SpoolDamaged { file } => texts(&[file]),
             Self::MetabaseTroubled { cause } => texts(&[cause]),
             Self::StoreRecovered => Vec::new(),
             Self::BadmailWritten { message, file, cause } => texts(&[message, file, cause]),

@@ -57,6 +57,7 @@ fn all_facts() -> Vec<Fact> {
         Fact::ConfigurationRefused { file: text(), cause: text() },
         Fact::MetabaseTroubled { cause: text() },
         Fact::StoreFailed { cause: text() },
+        Fact::SpoolDamaged { file: text() },
         Fact::BadmailWritten { message: MessageId(1), file: text(), cause: text() },
         Fact::CertificateMade { name: "example.org".parse().unwrap(), file: text() },
         Fact::DnsServersChanged { before: vec![], after: vec![server] },

@@ -20,6 +20,7 @@ use postroad_mail::time::Mono;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::snapshot::Published;
 use postroad_spool::StoreError;
+use postroad_spool::sqlite::SqliteStore;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -233,9 +234,17 @@ impl Hub {
                 }
                 StoreReply::Up => {
                     self.report.state(Fact::StoreRecovered);
+                    self.tell_damage();
                     self.tell(QueueInput::StoreUp);
                 }
             }
+        }
+    }
+
+    /// Tells of what opening the spool found missing.
+    pub(crate) fn tell_damage(&self) {
+        for copy in SqliteStore::damaged_copies(&self.spool) {
+            self.report.state(Fact::SpoolDamaged { file: copy.display().to_string() });
         }
     }
 

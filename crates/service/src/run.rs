@@ -152,6 +152,7 @@ async fn serve(
     };
     // A port that the system chose is known from here on.
     service.running.tell_resolver();
+    hub.tell_damage();
     service.carry();
     hub.until_started().await;
     let bindings = listeners.bound();

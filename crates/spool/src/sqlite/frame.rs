@@ -17,6 +17,7 @@
 //! | 5 journal of a hop | hop, time (8), body |
 
 use crate::record::{Content, JournalEntry, Record};
+use memchr::memmem;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::Wall;
@@ -116,6 +117,14 @@ pub(super) fn read(octets: &[u8], salt: i64) -> Option<(i64, &[u8], &[u8])> {
     let sum = cursor.small()?;
     let records = cursor.take(len as usize)?;
     (found == salt && sum == checksum(number, records)).then_some((number, records, cursor.0))
+}
+
+/// As `read`, of the first whole frame anywhere in `octets`. Nobody outside knows the salt, so that what looks like one is one.
+pub(super) fn find(octets: &[u8], salt: i64) -> Option<(i64, &[u8], &[u8])> {
+    let at_start = read(octets, salt);
+    at_start.or_else(|| {
+        memmem::find_iter(octets, &salt.to_le_bytes()).find_map(|start| read(octets.get(start..)?, salt))
+    })
 }
 
 /// The records of a frame; `None` where they are not as `write` writes them.
@@ -231,10 +240,14 @@ mod tests {
         for len in 0..out.len() {
             assert!(read(&out[..len], 9).is_none(), "{len} octets of it");
         }
-        for place in 0..out.len() {
+        let whole = out.len();
+        write(&mut out, 9, 2, &[]).unwrap();
+        for place in 0..whole {
             let mut spoiled = out.clone();
             spoiled[place] ^= 0x10;
             assert!(read(&spoiled, 9).is_none(), "octet {place} is another");
+            let found = find(&spoiled, 9).map(|(number, ..)| number);
+            assert_eq!(found, Some(2), "octet {place} of the frame before it is another");
         }
     }
 

@@ -7,7 +7,8 @@
 //! The file is a row of frames (`frame`). Those that count are numbered without a gap from the one after
 //! `counter.taken`, which the transaction writes that takes them into the tables. Behind them may be anything: frames that
 //! were taken, or half of one. Each bears the store's salt, which nobody outside knows, or the content of a message could pass for
-//! a frame after a crash.
+//! a frame after a crash. Where the numbers have a gap the disk has lost what was synced: the other frames count all the same, the counts of
+//! the hops are made anew, and a copy of the file stays.
 
 use super::contents::IN_ROW_MAX;
 use super::fault::{Result, at, damaged};
@@ -53,6 +54,16 @@ pub(super) struct Intake {
     held: Held,
 }
 
+/// What opening finds.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Of the frames that count, in order.
+    pub(super) batches: Vec<Vec<Record>>,
+    /// Whether a frame is not there though one behind it is: it was synced before that one was written, and the disk has not
+    /// kept it.
+    pub(super) misses_some: bool,
+}
+
 /// What the frames come to: what is to be written to the tables.
 #[derive(Default)]
 struct Held {
@@ -74,25 +85,26 @@ struct Hop {
 }
 
 impl Intake {
-    /// Opens the file, made if it is not there. With it the batches of the frames that are not in the tables, by `counters`.
-    pub(super) fn open(
-        dir: &Path,
-        options: &Options,
-        counters: &Counters,
-    ) -> Result<(Self, Vec<Vec<Record>>)> {
+    /// Opens the file, made if it is not there. With it what is not in the tables, by `counters`.
+    pub(super) fn open(dir: &Path, options: &Options, counters: &Counters) -> Result<(Self, Found)> {
         let path = dir.join(NAME);
         let file = open_file(&path)?;
         let len = file.metadata().map_err(at(&path))?.len().min(FILE_OCTETS_MAX);
         let mut octets = vec![0; usize::try_from(len).unwrap_or(0)];
         file.read_exact_at(&mut octets, 0).map_err(at(&path))?;
-        let mut batches = Vec::new();
+        if frame::read(&octets, counters.salt).is_some_and(|(first, ..)| first > counters.taken + 1) {
+            // As when spool.db is put back from a copy, and this is not.
+            return Err(damaged("spool.intake goes on from a later time than that of spool.db"));
+        }
+        let mut found = Found::default();
         let (mut number, mut rest) = (counters.taken, octets.as_slice());
-        while let Some((found, payload, behind)) = frame::read(rest, counters.salt) {
+        while let Some((of_frame, payload, behind)) = frame::find(rest, counters.salt) {
             rest = behind;
-            if found > counters.taken {
-                number += 1;
-                let records = frame::records(payload).filter(|_| found == number);
-                batches.push(records.ok_or_else(|| damaged("a batch in spool.intake cannot be read"))?);
+            if of_frame > number {
+                found.misses_some |= of_frame > number + 1;
+                number = of_frame;
+                let records = frame::records(payload);
+                found.batches.push(records.ok_or_else(|| damaged("a batch in spool.intake cannot be read"))?);
             }
         }
         let intake = Self {
@@ -106,7 +118,25 @@ impl Intake {
             buffer: Vec::new(),
             held: Held::default(),
         };
-        Ok((intake, batches))
+        Ok((intake, found))
+    }
+
+    /// Copies the file, in which frames are missing, before it is written again. The counts of the hops are then to be made
+    /// anew, also by a later opening (`is_copied`), until the copy is `put_aside`.
+    pub(super) fn copy(&self) -> Result<()> {
+        let copy = self.path.with_added_extension(DAMAGED);
+        std::fs::copy(&self.path, &copy).map_err(at(&copy))?;
+        File::open(&copy).and_then(|copy| copy.sync_all()).map_err(at(&copy))
+    }
+
+    pub(super) fn is_copied(&self) -> bool {
+        self.path.with_added_extension(DAMAGED).exists()
+    }
+
+    /// Gives the copy the name under which it stays.
+    pub(super) fn put_aside(&self) -> Result<()> {
+        let name = self.path.with_added_extension(format!("{DAMAGED}-{}", self.number));
+        std::fs::rename(self.path.with_added_extension(DAMAGED), &name).map_err(at(&name))
     }
 
     /// The last frame.
@@ -255,6 +285,18 @@ impl Hop {
 
 /// The file's name.
 const NAME: &str = "spool.intake";
+/// The extension of a copy that was made because frames are missing.
+const DAMAGED: &str = "damaged";
+
+/// The copies that are there.
+pub(super) fn damaged_copies(dir: &Path) -> Vec<PathBuf> {
+    let prefix = format!("{NAME}.{DAMAGED}-");
+    let is_copy = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+    };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_copy).collect()
+}
 
 fn open_file(path: &Path) -> Result<File> {
     let mut options = File::options();

@@ -128,6 +128,12 @@ impl SqliteStore {
         open::open(dir, &options).map_err(Into::into)
     }
 
+    /// The copies that opening has made of an intake in which what was synced was missing, until somebody removes them.
+    #[must_use]
+    pub fn damaged_copies(dir: &Path) -> Vec<PathBuf> {
+        intake::damaged_copies(dir)
+    }
+
     /// Whether nothing more is done until the store is opened anew.
     #[must_use]
     pub fn has_failed(&self) -> bool {

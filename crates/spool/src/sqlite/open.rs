@@ -4,10 +4,13 @@ use super::contents::Contents;
 use super::fault::{Fault, Result, at};
 use super::history::History;
 use super::intake::{self, Intake};
-use super::rows::Counters;
+use super::rows::{Counters, envelope_of_row, hop_of_row};
 use super::{Options, SqliteStore, Synchronous};
 use crate::StoreError;
+use crate::record::Record;
+use postroad_mail::hop::NextHop;
 use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -79,7 +82,7 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
     let counters = Counters::read(&db)?;
     let history = History::read(&db, options.history_rows_max)?;
     let contents = Contents::open(dir, &db, options)?;
-    let (intake, batches) = Intake::open(dir, options, &counters)?;
+    let (intake, found) = Intake::open(dir, options, &counters)?;
     let mut store = SqliteStore {
         db,
         intake,
@@ -94,16 +97,47 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<SqliteStore> {
         _lock: lock,
     };
     store.guarded(|store| {
-        for batch in &batches {
+        if found.misses_some {
+            store.intake.copy()?;
+        }
+        for batch in &found.batches {
             store.hold(batch)?;
         }
         if !store.intake.is_empty() {
             // On a disk that is full the log's blocks are room that is there, once what it holds is in the database.
             store.checkpoint_at(1)?;
         }
-        store.drain()
+        store.drain()?;
+        if store.intake.is_copied() {
+            let corrections = corrections(&store.db)?;
+            store.write(&corrections)?;
+            store.intake.put_aside()?;
+        }
+        Ok(())
     })?;
     Ok(store)
+}
+
+/// What makes the count of each hop that of the recipients that wait there.
+fn corrections(db: &Connection) -> Result<Vec<Record>> {
+    let mut deltas: BTreeMap<NextHop, i64> = BTreeMap::new();
+    let mut rows =
+        db.prepare("SELECT key, -waiting FROM hop UNION ALL SELECT hop, count(*) FROM pending GROUP BY hop")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let hop = hop_of_row(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        *deltas.entry(hop).or_default() += row.get::<_, i64>(1)?;
+    }
+    let mut fresh = db.prepare("SELECT id, envelope FROM message WHERE id IN (SELECT id FROM fresh)")?;
+    let mut fresh = fresh.query([])?;
+    while let Some(row) = fresh.next()? {
+        let envelope = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        for recipient in envelope_of_row(row.get(0)?, envelope)?.recipients {
+            *deltas.entry(recipient.hop).or_default() += 1;
+        }
+    }
+    let wrong = deltas.into_iter().filter(|(_, delta)| *delta != 0);
+    Ok(wrong.map(|(hop, delta)| Record::Waiting { hop, delta }).collect())
 }
 
 /// Nothing is touched before this is held: a second process would remove the first one's drafts.
