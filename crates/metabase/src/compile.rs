@@ -97,12 +97,6 @@ impl Settings {
     }
 }
 
-fn path_of(delta: &Delta) -> &KeyPath {
-    match delta {
-        Delta::KeyCreated(path) | Delta::KeyDeleted(path) | Delta::Record { path, .. } => path,
-    }
-}
-
 /// Whether a difference may change what the virtual server sees.
 fn concerns_server(delta: &Delta) -> bool {
     let Delta::Record { path, id, .. } = delta else { return false };
@@ -111,7 +105,7 @@ fn concerns_server(delta: &Delta) -> bool {
 }
 
 fn domain_of(delta: &Delta) -> Option<Domain> {
-    match Key::at(path_of(delta))? {
+    match Key::at(delta.path())? {
         Key::Domain(domain) => Some(domain),
         Key::Service | Key::Server => None,
     }
