@@ -5,11 +5,11 @@ use postroad_control::meta::MetaStep;
 use postroad_control::meta_answer::{
     Difference, DifferenceKind, Finding, HistoryRow, KeyRow, Mark as Shown, PropertyRow, RecordRow, ValueRow,
 };
-use postroad_control::{TOLD_MAX, VALUE_TOLD_MAX};
+use postroad_control::{TOLD_MAX, VALUE_TOLD_MAX, attributes};
 use postroad_metabase::catalogue;
 use postroad_metabase::checks;
 use postroad_metabase::path::KeyPath;
-use postroad_metabase::record::{ATTRIBUTE_NAMES, IS_INHERITED, Record, SECURE};
+use postroad_metabase::record::{IS_INHERITED, Record, SECURE};
 use postroad_metabase::schema::{Default, Mark, Property};
 use postroad_metabase::store::Past;
 use postroad_metabase::tree::{Delta, Node, Op, Resolved, expanded};
@@ -51,7 +51,7 @@ impl Registry {
             id: record.id,
             name: catalogue::name_of(record.id).into_owned(),
             attributes,
-            attribute_names: attribute_names(attributes),
+            attribute_names: attributes::names(attributes),
             user_type: record.user_type,
             data_type: record.data.stored_type().name().into(),
             value: shown.value,
@@ -82,17 +82,6 @@ pub(super) fn above(path: &KeyPath, depth: usize) -> KeyPath {
         above = parent;
     }
     above
-}
-
-pub(super) fn attribute_names(attributes: u32) -> String {
-    let known = ATTRIBUTE_NAMES.iter().copied().chain([(IS_INHERITED, "ISINHERITED")]);
-    let mut names: Vec<String> =
-        known.clone().filter(|(bit, _)| attributes & bit != 0).map(|(_, name)| name.to_owned()).collect();
-    let other = attributes & !known.fold(0, |all, (bit, _)| all | bit);
-    if other != 0 {
-        names.push(format!("0x{other:x}"));
-    }
-    if names.is_empty() { String::from("NO_ATTRIBUTES") } else { names.join(" | ") }
 }
 
 /// What a record does at the key that has it.
@@ -169,12 +158,10 @@ pub(super) fn difference(delta: &Delta) -> Difference {
                 && was == is
             {
                 // It differs in what stands beside the value.
-                was = format!(
-                    "{was}  [{}, user type {}]",
-                    attribute_names(before.attributes),
-                    before.user_type
-                );
-                is = format!("{is}  [{}, user type {}]", attribute_names(after.attributes), after.user_type);
+                let beside = |of: &Record| {
+                    format!("  [{}, user type {}]", attributes::names(of.attributes), of.user_type)
+                };
+                (was, is) = (was + &beside(before), is + &beside(after));
             }
             Difference {
                 id: Some(*id),
