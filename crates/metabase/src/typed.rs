@@ -3,6 +3,7 @@
 use crate::catalogue;
 use crate::check;
 use crate::forms::{self, Bad};
+use crate::hex;
 use crate::ipsec;
 use crate::record::{
     ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, Record, SECURE, StoredType, USER_TYPE_NAMES,
@@ -202,11 +203,7 @@ fn number(integer: &DeInteger<'_>) -> Option<u32> {
 }
 
 fn octets(digits: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> =
-        digits.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    let pair = |pair: &[u32]| pair.iter().fold(0, |octet: u8, digit| octet << 4 | *digit as u8);
-    Some(digits.chunks_exact(2).map(pair).collect())
+    hex::read(digits.chars().filter(|c| !c.is_ascii_whitespace()))
 }
 
 fn shown(value: &DeValue<'_>) -> String {
@@ -224,6 +221,7 @@ fn shown(value: &DeValue<'_>) -> String {
 /// Characters of a value that an error repeats.
 const SHOWN_MAX: usize = 80;
 
+/// A text as an error repeats it.
 pub(crate) fn quoted(text: &str) -> String {
     let short: String = text.chars().take(SHOWN_MAX).collect();
     format!("{short:?}")

@@ -1,9 +1,9 @@
 //! Values as MetaBase.xml writes them.
 
 use super::read::{is_character, short, unescaped};
+use crate::hex;
 use crate::record::{ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, StoredType, USER_TYPE_NAMES};
 use crate::schema::{DataType, Property};
-use std::fmt::Write;
 
 /// The original's properties for mail.
 const SMTP_IDS: std::ops::RangeInclusive<u32> = 36_864..=40_959;
@@ -19,7 +19,7 @@ pub(super) fn read(property: Option<&Property>, kind: StoredType, raw: &str) -> 
         StoredType::Dword => Data::Dword(dword(property, &unescaped(raw))?),
         StoredType::String => Data::String(unescaped(raw).into_owned()),
         StoredType::ExpandSz => Data::ExpandSz(unescaped(raw).into_owned()),
-        StoredType::Binary => Data::Binary(hex(unescaped(raw).trim_ascii())?),
+        StoredType::Binary => Data::Binary(octets(unescaped(raw).trim_ascii())?),
         StoredType::MultiSz => {
             // Blanks that belong to an item are escaped, those of the layout are not.
             let items = raw.split(['\n', '\r']).map(str::trim_ascii).filter(|item| !item.is_empty());
@@ -64,12 +64,9 @@ pub(super) fn number(text: &str) -> Option<u32> {
     if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
 }
 
-fn hex(text: &str) -> Result<Vec<u8>, String> {
-    let wrong = || format!("{:?} is not pairs of hexadecimal digits", short(text));
-    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
-    let octets = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    if odd.is_empty() { octets.collect::<Option<_>>().ok_or_else(wrong) } else { Err(wrong()) }
+fn octets(text: &str) -> Result<Vec<u8>, String> {
+    let octets = hex::read(text.chars());
+    octets.ok_or_else(|| format!("{:?} is not pairs of hexadecimal digits", short(text)))
 }
 
 /// Reads attribute bits: names, a number, or NO_ATTRIBUTES.
@@ -131,11 +128,7 @@ pub(super) fn text(property: Option<&Property>, data: &Data) -> Option<String> {
             Some(flags(*number, named.map_or(&[], |property| property.bits)))
         }
         Data::String(text) | Data::ExpandSz(text) => escaped(text),
-        Data::Binary(octets) => {
-            let mut text = String::with_capacity(octets.len() * 2);
-            octets.iter().try_for_each(|octet| write!(text, "{octet:02x}")).ok()?;
-            Some(text)
-        }
+        Data::Binary(octets) => Some(hex::write(octets)),
         Data::MultiSz(list) => {
             let items = list.iter().filter(|item| !item.is_empty()).map(|item| item_text(item));
             Some(items.collect::<Option<Vec<_>>>()?.join(NEXT_ITEM))
