@@ -14,7 +14,6 @@ use crate::tree::{Node, Op, Tree, expanded};
 use postroad_mail::domain::Domain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 pub use crate::relay::open_relay;
@@ -249,7 +248,7 @@ pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option
     // Keys of other services have their own meaning for the ids that all share, and virtual servers that are not served for
     // theirs.
     let is_ours =
-        path.is_within(&Key::Service.path()) || SMTP_IDS.contains(&property.id) || property.is_own();
+        path.is_within(&Key::Service.path()) || ids::SMTP.contains(&property.id) || property.is_own();
     let is_fitting = Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()));
     if !is_ours || is_fitting || is_other_server(path) {
         return None;
@@ -273,9 +272,6 @@ pub fn takes_effect(path: &KeyPath, record: &Record) -> bool {
     Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()))
 }
 
-/// Ids that the original gave to its SMTP service alone.
-const SMTP_IDS: RangeInclusive<u32> = 36_864..=40_959;
-
 /// What is wrong with the folder that a value names, whether or not something reads it.
 fn folder(
     path: &KeyPath,
@@ -284,7 +280,7 @@ fn folder(
     world: &dyn World,
     findings: &mut Vec<Finding>,
 ) {
-    if property.unit != FOLDER || is_other_server(path) {
+    if !property.is_folder() || is_other_server(path) {
         return;
     }
     let (Data::String(name) | Data::ExpandSz(name)) = &*expanded(record, path) else { return };
@@ -308,9 +304,6 @@ fn folder(
     };
     findings.push(warning(path, property.id, &what).advise(advice));
 }
-
-/// The unit of properties that name a folder.
-const FOLDER: &str = "a folder";
 
 /// The one value that names keys: the log modules of a service are keys below `/LM/Logging`.
 fn modules(path: &KeyPath, record: &Record, tree: &Tree, findings: &mut Vec<Finding>) {

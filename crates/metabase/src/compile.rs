@@ -153,9 +153,7 @@ fn server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
 fn values_of_server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
     let mut draft = Draft::blank(&place.data_dir);
     for property in catalogue::rows().filter(|property| is_of_server(property)) {
-        if let (Some(apply), Some(value)) =
-            (property.apply(), property.absent.unwrap_or(property.fresh).value())
-        {
+        if let (Some(apply), Some(value)) = (property.apply(), property.absent().value()) {
             let applied = apply(&mut draft, &Key::Server, &value);
             debug_assert!(applied.is_ok(), "{}: {applied:?}", property.name);
         }
@@ -301,16 +299,10 @@ impl Problem {
 /// The keys and records of a fresh install. SmtpUseTcpDns is left out: that it is not set is what lets Postroad adapt.
 #[must_use]
 pub fn fresh() -> Vec<Op> {
-    let key_type = |name: &str| Record {
-        id: ids::KEY_TYPE,
-        attributes: 0,
-        user_type: 1,
-        data: Data::String(name.into()),
-    };
     let (service, server) = (Key::Service.path(), Key::Server.path());
     let mut ops = vec![
-        Op::Set(service.clone(), key_type("IIsSmtpService")),
-        Op::Set(server.clone(), key_type("IIsSmtpServer")),
+        Op::Set(service.clone(), Record::key_type("IIsSmtpService")),
+        Op::Set(server.clone(), Record::key_type("IIsSmtpServer")),
     ];
     let read_here = |property: &&Property| property.apply().is_some() && property.id != ids::SMTP_USE_TCP_DNS;
     for property in catalogue::rows().filter(read_here) {

@@ -86,10 +86,7 @@ fn value(property: Option<&Property>, record: &Record) -> String {
 
 /// The value alone, where the schema says all the rest.
 fn plain(property: &Property, record: &Record) -> Option<String> {
-    let is_as_known = record.attributes == property.attributes
-        && record.user_type == property.user_type.number()
-        && record.data.stored_type() == property.stored_type();
-    if !is_as_known {
+    if !property.is_regular(record) {
         return None;
     }
     match &record.data {

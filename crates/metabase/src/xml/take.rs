@@ -261,7 +261,7 @@ impl<'c> Taking<'c> {
             self.say(LineKind::Kept, &path, "", text);
         }
         if element.name != NO_CLASS && class::implied(&path) != Some(element.name) {
-            self.taken.ops.push(Op::Set(path.clone(), class::key_type(element.name)));
+            self.taken.ops.push(Op::Set(path.clone(), Record::key_type(element.name)));
         }
         self.hop = element.value("RouteActionString").unwrap_or_default().into_owned();
         for (name, raw) in element.attributes.iter().filter(|(name, _)| *name != "Location") {

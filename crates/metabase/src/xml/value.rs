@@ -1,12 +1,9 @@
 //! Values as MetaBase.xml writes them.
 
 use super::read::{is_character, short, unescaped};
-use crate::hex;
 use crate::record::{ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, StoredType, USER_TYPE_NAMES};
 use crate::schema::{DataType, Property};
-
-/// The original's properties for mail.
-const SMTP_IDS: std::ops::RangeInclusive<u32> = 36_864..=40_959;
+use crate::{hex, ids};
 
 /// EnableHistory and EnableEditWhileRunning: truths that the documented files write as 0 and 1.
 const NUMERIC_TRUTHS: [u32; 2] = [9996, 9998];
@@ -124,7 +121,7 @@ pub(super) fn text(property: Option<&Property>, data: &Data) -> Option<String> {
         }
         Data::Dword(number) => {
             // The bits of the original's own properties for mail have no names that it writes.
-            let named = property.filter(|property| !SMTP_IDS.contains(&property.id));
+            let named = property.filter(|property| !ids::SMTP.contains(&property.id));
             Some(flags(*number, named.map_or(&[], |property| property.bits)))
         }
         Data::String(text) | Data::ExpandSz(text) => escaped(text),

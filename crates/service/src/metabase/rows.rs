@@ -8,6 +8,7 @@ use postroad_control::meta_answer::{
 use postroad_control::{TOLD_MAX, VALUE_TOLD_MAX, attributes};
 use postroad_metabase::catalogue;
 use postroad_metabase::checks;
+use postroad_metabase::ids::KEY_TYPE;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{IS_INHERITED, Record, SECURE};
 use postroad_metabase::schema::{Default, Mark, Property};
@@ -97,7 +98,7 @@ fn mark(property: Option<&Property>) -> Shown {
         None => Shown::Unknown,
         Some(Mark::InForce { .. }) => Shown::InForce,
         // What a key is has its effect in every MetaBase.xml: it names the key's element.
-        Some(Mark::Kept) if property.is_some_and(|property| property.name == "KeyType") => Shown::InForce,
+        Some(Mark::Kept) if property.is_some_and(|property| property.id == KEY_TYPE) => Shown::InForce,
         Some(Mark::Kept) => Shown::Kept,
         Some(Mark::Refused(_)) => Shown::Refused,
     }
@@ -115,7 +116,7 @@ pub(super) fn property(property: &Property) -> PropertyRow {
         doc: property.doc.into(),
         expectation: property.takes(),
         fresh: default(property, property.fresh),
-        absent: default(property, property.absent.unwrap_or(property.fresh)),
+        absent: default(property, property.absent()),
         bounds: property.bounds,
         names: pairs(property.names),
         bits: pairs(property.bits),

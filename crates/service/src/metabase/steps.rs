@@ -3,6 +3,7 @@
 use super::{Registry, failed};
 use postroad_control::meta::MetaStep;
 use postroad_control::{Failed, FailedKind};
+use postroad_metabase::ids::KEY_TYPE;
 use postroad_metabase::key::KeyKind;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{INHERIT, Record, SECURE, StoredType};
@@ -201,5 +202,3 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
     }
     notes
 }
-
-const KEY_TYPE: u32 = 1002;
