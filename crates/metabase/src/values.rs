@@ -156,7 +156,7 @@ fn items(texts: &[String]) -> Result<Vec<String>, Bad> {
 
 fn number(property: Option<&Property>, text: &str) -> Result<u32, Bad> {
     let text = text.trim();
-    let number = if text == "-1" { Some(u32::MAX) } else { catalogue::id(text) };
+    let number = if text == "-1" { Some(u32::MAX) } else { catalogue::number(text) };
     let Some(property) = property else {
         return number.ok_or_else(|| {
             let remedy = format!("Give a number from 0 to {}, decimal or as 0x1f.", u32::MAX);
@@ -187,7 +187,7 @@ fn number(property: Option<&Property>, text: &str) -> Result<u32, Bad> {
 fn bits(property: &Property, text: &str) -> Option<u32> {
     text.split('|').map(str::trim).try_fold(0, |all, part| {
         let bit = property.bits.iter().find(|(_, name)| name.eq_ignore_ascii_case(part)).map(|(bit, _)| *bit);
-        Some(all | bit.or_else(|| catalogue::id(part))?)
+        Some(all | bit.or_else(|| catalogue::number(part))?)
     })
 }
 

@@ -1,6 +1,7 @@
 //! Classes of keys: an element's name is the key's KeyType.
 
 use super::read::is_name;
+use crate::catalogue::UNKNOWN_NAME;
 use crate::ids::KEY_TYPE;
 use crate::key::KeyKind;
 use crate::path::KeyPath;
@@ -53,7 +54,7 @@ const INVENTED_IDS: std::ops::RangeInclusive<u32> = 100_000..=100_999;
 
 /// Whether the original's schema knows the property for the class. One that goes by its number is unknown to it as well.
 pub(super) fn has(class: &str, property: &Property) -> bool {
-    if INVENTED_IDS.contains(&property.id) || property.name.starts_with("UnknownName_") {
+    if INVENTED_IDS.contains(&property.id) || property.name.starts_with(UNKNOWN_NAME) {
         return false;
     }
     match class {

@@ -5,7 +5,7 @@ use super::class::{self, GLOBAL, NO_CLASS};
 use super::judge::{Said, judge};
 use super::read::{self, Element, Piece, Source, short, unescaped};
 use super::value;
-use crate::catalogue::{by_id, by_name, name_of};
+use crate::catalogue::{self, UNKNOWN_NAME, by_id, by_name, name_of, unknown_name};
 use crate::checks::takes_effect;
 use crate::key::{Key, NotAKey};
 use crate::path::KeyPath;
@@ -411,15 +411,13 @@ fn other_service(path: &KeyPath) -> Option<KeyPath> {
     names.iter().try_fold(KeyPath::root(), |path, name| path.child(name)).ok()
 }
 
-fn unknown_name(id: u32) -> String {
-    format!("UnknownName_{id}")
-}
-
 /// The record of a Custom element; what it leaves out is as in the schema.
 fn given<'t>(element: &Element<'t>, name: &str) -> Result<Given<'t>, String> {
     let id = match element.value("ID") {
-        Some(id) => Some(value::number(id.trim_ascii()).ok_or_else(|| format!("{:?} is no id", short(&id)))?),
-        None => name.strip_prefix("UnknownName_").and_then(value::number),
+        Some(id) => {
+            Some(catalogue::number(id.trim_ascii()).ok_or_else(|| format!("{:?} is no id", short(&id)))?)
+        }
+        None => name.strip_prefix(UNKNOWN_NAME).and_then(catalogue::number),
     };
     let named = by_name(name);
     let id = id.or(named.map(|property| property.id)).ok_or("is no known property, and has no id")?;

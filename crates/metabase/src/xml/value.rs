@@ -3,7 +3,7 @@
 use super::read::{is_character, short, unescaped};
 use crate::record::{ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, StoredType, USER_TYPE_NAMES};
 use crate::schema::{DataType, Property};
-use crate::{hex, ids};
+use crate::{catalogue, hex, ids};
 
 /// EnableHistory and EnableEditWhileRunning: truths that the documented files write as 0 and 1.
 const NUMERIC_TRUTHS: [u32; 2] = [9996, 9998];
@@ -31,7 +31,7 @@ pub(super) fn read(property: Option<&Property>, kind: StoredType, raw: &str) -> 
 
 fn dword(property: Option<&Property>, text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
-    if let Some(number) = number(text) {
+    if let Some(number) = catalogue::number(text) {
         return Ok(number);
     }
     if text == "-1" {
@@ -51,16 +51,6 @@ fn dword(property: Option<&Property>, text: &str) -> Result<u32, String> {
     })
 }
 
-/// A number in decimal, or in hexadecimal behind 0x.
-pub(super) fn number(text: &str) -> Option<u32> {
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => (digits, 16),
-        None => (text, 10),
-    };
-    // The parser would take a sign.
-    if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
-}
-
 fn octets(text: &str) -> Result<Vec<u8>, String> {
     let octets = hex::read(text.chars());
     octets.ok_or_else(|| format!("{:?} is not pairs of hexadecimal digits", short(text)))
@@ -69,7 +59,7 @@ fn octets(text: &str) -> Result<Vec<u8>, String> {
 /// Reads attribute bits: names, a number, or NO_ATTRIBUTES.
 pub(super) fn attributes(text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
-    let bits = match number(text) {
+    let bits = match catalogue::number(text) {
         Some(bits) => bits,
         None if text.is_empty() || text.eq_ignore_ascii_case("NO_ATTRIBUTES") => 0,
         None => text.split('|').map(str::trim_ascii).try_fold(0, |bits, word| {
@@ -86,7 +76,7 @@ pub(super) fn attributes(text: &str) -> Result<u32, String> {
 pub(super) fn user_type(text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
     let named = USER_TYPE_NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
-    let known = named.map(|(number, _)| *number).or_else(|| number(text));
+    let known = named.map(|(number, _)| *number).or_else(|| catalogue::number(text));
     known.ok_or_else(|| format!("{:?} is not a known user type", short(text)))
 }
 
