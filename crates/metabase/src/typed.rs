@@ -71,8 +71,7 @@ fn plain(property: &Property, value: &DeValue<'_>) -> Result<Data, Bad> {
             check::number(property, number).map(|_| Data::Dword(number))
         }
         (StoredType::Dword, DeValue::String(name)) if !property.names.is_empty() => {
-            let known = property.names.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
-            known.map(|(number, _)| Data::Dword(*number)).ok_or_else(|| wrong("known"))
+            check::named(property.names, name).map(Data::Dword).ok_or_else(|| wrong("known"))
         }
         (StoredType::Dword, _) => Err(wrong("a number")),
         (StoredType::String, DeValue::String(text)) => Ok(Data::String(text.clone().into_owned())),
@@ -125,7 +124,7 @@ fn inline(id: u32, property: Option<&Property>, fields: &DeTable<'_>) -> Result<
             number(integer).ok_or_else(|| refused("its user_type is no number"))?
         }
         Some(DeValue::String(name)) => {
-            named(USER_TYPE_NAMES, name).ok_or_else(|| refused("its user_type is unknown"))?
+            check::named(USER_TYPE_NAMES, name.trim()).ok_or_else(|| refused("its user_type is unknown"))?
         }
         Some(_) => return Err(refused("its user_type is neither a number nor a name")),
     };
@@ -147,15 +146,11 @@ fn inline(id: u32, property: Option<&Property>, fields: &DeTable<'_>) -> Result<
     Ok(Record { id, attributes, user_type, data: of_type(kind, value)? })
 }
 
-fn named(names: &[(u32, &str)], name: &str) -> Option<u32> {
-    names.iter().find(|(_, known)| known.eq_ignore_ascii_case(name.trim())).map(|(number, _)| *number)
-}
-
 fn attributes(text: &str) -> Option<u32> {
     if text.trim().eq_ignore_ascii_case(NO_ATTRIBUTES) {
         return Some(0);
     }
-    text.split('|').try_fold(0, |bits, name| Some(bits | named(ATTRIBUTE_NAMES, name)?))
+    text.split('|').try_fold(0, |bits, name| Some(bits | check::named(ATTRIBUTE_NAMES, name.trim())?))
 }
 
 /// The type that a value has where nothing says it.

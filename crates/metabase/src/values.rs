@@ -10,6 +10,7 @@
 //! | BINARY, other | hex | hex |
 
 use crate::catalogue;
+use crate::check;
 use crate::forms::{self, Bad, ITEMS_MAX};
 use crate::hex;
 use crate::ipsec;
@@ -176,18 +177,17 @@ fn number(property: Option<&Property>, text: &str) -> Result<u32, Bad> {
             _ => Err(refused()),
         };
     }
-    let named = || property.names.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(n, _)| *n);
+    let named = || check::named(property.names, text);
     let bits = || if property.bits.is_empty() { None } else { bits(property, text) };
     let number = number.or_else(named).or_else(bits).ok_or_else(refused)?;
-    crate::check::number(property, number)?;
+    check::number(property, number)?;
     Ok(number)
 }
 
 /// Names of bits, or numbers, joined by `|`.
 fn bits(property: &Property, text: &str) -> Option<u32> {
     text.split('|').map(str::trim).try_fold(0, |all, part| {
-        let bit = property.bits.iter().find(|(_, name)| name.eq_ignore_ascii_case(part)).map(|(bit, _)| *bit);
-        Some(all | bit.or_else(|| catalogue::number(part))?)
+        Some(all | check::named(property.bits, part).or_else(|| catalogue::number(part))?)
     })
 }
 

@@ -3,7 +3,7 @@
 use super::read::{is_character, short, unescaped};
 use crate::record::{ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, StoredType, USER_TYPE_NAMES};
 use crate::schema::{DataType, Property};
-use crate::{catalogue, hex, ids};
+use crate::{catalogue, check, hex, ids};
 
 /// EnableHistory and EnableEditWhileRunning: truths that the documented files write as 0 and 1.
 const NUMERIC_TRUTHS: [u32; 2] = [9996, 9998];
@@ -46,8 +46,8 @@ fn dword(property: Option<&Property>, text: &str) -> Result<u32, String> {
         return Err(format!("{:?} is not a number", short(text)));
     }
     text.split('|').map(str::trim_ascii).try_fold(0, |mask, word| {
-        let known = bits.iter().find(|(_, name)| name.eq_ignore_ascii_case(word));
-        known.map(|(bit, _)| mask | bit).ok_or_else(|| format!("{:?} is not a known flag", short(word)))
+        let bit = check::named(bits, word);
+        bit.map(|bit| mask | bit).ok_or_else(|| format!("{:?} is not a known flag", short(word)))
     })
 }
 
@@ -63,10 +63,8 @@ pub(super) fn attributes(text: &str) -> Result<u32, String> {
         Some(bits) => bits,
         None if text.is_empty() || text.eq_ignore_ascii_case("NO_ATTRIBUTES") => 0,
         None => text.split('|').map(str::trim_ascii).try_fold(0, |bits, word| {
-            let known = ATTRIBUTE_NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(word));
-            known
-                .map(|(bit, _)| bits | bit)
-                .ok_or_else(|| format!("{:?} is not a known attribute", short(word)))
+            let bit = check::named(ATTRIBUTE_NAMES, word);
+            bit.map(|bit| bits | bit).ok_or_else(|| format!("{:?} is not a known attribute", short(word)))
         })?,
     };
     Ok(bits & !IS_INHERITED)
@@ -75,8 +73,7 @@ pub(super) fn attributes(text: &str) -> Result<u32, String> {
 /// Reads a user type: a name or a number.
 pub(super) fn user_type(text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
-    let named = USER_TYPE_NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
-    let known = named.map(|(number, _)| *number).or_else(|| catalogue::number(text));
+    let known = check::named(USER_TYPE_NAMES, text).or_else(|| catalogue::number(text));
     known.ok_or_else(|| format!("{:?} is not a known user type", short(text)))
 }
 
