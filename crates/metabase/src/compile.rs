@@ -159,16 +159,12 @@ fn values_of_server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> 
         }
     }
     let path = Key::Server.path();
-    let mut above = vec![path.clone()];
-    while let Some(parent) = above.last().and_then(KeyPath::parent) {
-        above.push(parent);
-    }
     // What stands at a key replaces what it inherits. What is replaced must fit all the same: it would hold if that went.
-    for owner in above.iter().rev() {
-        let Some(node) = tree.node(owner) else { continue };
+    for owner in (0..=path.depth()).map(|depth| path.above(depth)) {
+        let Some(node) = tree.node(&owner) else { continue };
         for record in node.records() {
-            if *owner == path || record.has(crate::record::INHERIT) {
-                apply_one(&mut draft, &Key::Server, Some(owner), record, problems);
+            if owner == path || record.has(crate::record::INHERIT) {
+                apply_one(&mut draft, &Key::Server, Some(&owner), record, problems);
             }
         }
     }
@@ -270,12 +266,8 @@ pub(crate) fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
 
 /// The key that has the record which the virtual server sees; itself where there is none.
 pub(crate) fn owner(tree: &Tree, id: u32) -> KeyPath {
-    let mut path = Key::Server.path();
-    let depth = tree.resolve(&path, id).map_or(path.depth(), |resolved| resolved.depth);
-    while path.depth() > depth {
-        path = path.parent().unwrap_or_default();
-    }
-    path
+    let path = Key::Server.path();
+    tree.resolve(&path, id).map_or_else(|| path.clone(), |resolved| path.above(resolved.depth))
 }
 
 impl Problem {

@@ -403,12 +403,8 @@ impl<'c> Taking<'c> {
 
 /// The service that a key belongs to, where it is not the one for mail and none of the keys above it.
 fn other_service(path: &KeyPath) -> Option<KeyPath> {
-    let names: Vec<&str> = path.names().take(2).collect();
-    let is = |at: usize, name: &str| names.get(at).is_none_or(|known| known.eq_ignore_ascii_case(name));
-    if is(0, "LM") && is(1, "SmtpSvc") {
-        return None;
-    }
-    names.iter().try_fold(KeyPath::root(), |path, name| path.child(name)).ok()
+    let is_ours = path.folded().zip(["lm", "smtpsvc"]).all(|(name, own)| name == own);
+    (!is_ours).then(|| path.above(2))
 }
 
 /// The record of a Custom element; what it leaves out is as in the schema.

@@ -137,7 +137,7 @@ impl Registry {
     ) -> Result<Vec<postroad_control::meta_answer::HistoryRow>, Failed> {
         let mut past = Vec::new();
         for depth in 0..=key.depth() {
-            let found = self.base().history_of(&rows::above(key, depth), id, HISTORY_OF_VALUE);
+            let found = self.base().history_of(&key.above(depth), id, HISTORY_OF_VALUE);
             past.extend(found.map_err(store_failed)?);
         }
         past.sort_by_key(|past| std::cmp::Reverse(past.generation));

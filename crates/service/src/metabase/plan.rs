@@ -248,7 +248,7 @@ impl Registry {
             OpError::NoRecord(path, id) => {
                 let name = catalogue::name_of(*id);
                 let inherits = match self.effective.resolve(path, *id) {
-                    Some(seen) => format!("what it sees is that of {}", rows::above(path, seen.depth)),
+                    Some(seen) => format!("what it sees is that of {}", path.above(seen.depth)),
                     None => String::from("nor does a key above it; the default holds"),
                 };
                 format!("{path} has no {name} of its own: {inherits}")

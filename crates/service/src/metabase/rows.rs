@@ -35,7 +35,7 @@ impl Registry {
         let record = resolved.record;
         let inherited = resolved.depth < path.depth();
         let path = &self.effective.spelled(path);
-        let from = above(path, resolved.depth);
+        let from = path.above(resolved.depth);
         let pin = self.pinned.pins.iter().find(|pin| pin.path == from && pin.record.id == record.id);
         let pinned = pin.map(|pin| self.place_of(pin));
         let mut shown = values::show(record);
@@ -73,16 +73,6 @@ impl Registry {
         let default = property.as_ref().map_or_else(String::new, |property| property.absent.clone());
         Some(ValueRow { record, property, default, history })
     }
-}
-
-/// The path of the key that stands `depth` below the root on the way to `path`.
-pub(super) fn above(path: &KeyPath, depth: usize) -> KeyPath {
-    let mut above = path.clone();
-    while above.depth() > depth {
-        let Some(parent) = above.parent() else { break };
-        above = parent;
-    }
-    above
 }
 
 /// What a record does at the key that has it.
