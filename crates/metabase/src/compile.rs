@@ -101,7 +101,7 @@ impl Settings {
 fn concerns_server(delta: &Delta) -> bool {
     let Delta::Record { path, id, .. } = delta else { return false };
     let counts = catalogue::by_id(*id).is_some_and(|p| p.apply().is_some());
-    counts && Key::Server.path().is_within(path)
+    counts && key::server_is_within(path)
 }
 
 fn domain_of(delta: &Delta) -> Option<Domain> {

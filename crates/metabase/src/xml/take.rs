@@ -7,7 +7,7 @@ use super::read::{self, Element, Piece, Source, short, unescaped};
 use super::value;
 use crate::catalogue::{self, UNKNOWN_NAME, by_id, by_name, name_of, unknown_name};
 use crate::checks::takes_effect;
-use crate::key::{Key, NotAKey};
+use crate::key::{SERVER_DEPTH, is_other_server};
 use crate::path::KeyPath;
 use crate::record::{Record, SECURE, StoredType};
 use crate::schema::{OWN_IDS, Property};
@@ -121,8 +121,6 @@ pub fn take(octets: &[u8], file: &str, current: &Tree) -> Result<Taken, XmlError
 const LIST: usize = 2;
 const KEY: usize = 3;
 const CUSTOM: usize = 4;
-/// Names of the path of a virtual server.
-const SERVER_DEPTH: usize = 3;
 
 struct Taking<'c> {
     current: &'c Tree,
@@ -255,7 +253,7 @@ impl<'c> Taking<'c> {
         }
         self.given.clear();
         self.taken.ops.push(Op::Create(path.clone()));
-        if path.depth() == SERVER_DEPTH && Key::parse(&path.to_string()) == Err(NotAKey::OtherServer) {
+        if path.depth() == SERVER_DEPTH && is_other_server(&path) {
             let text =
                 "is a virtual server beside the first, which alone runs: all below it is kept without effect";
             self.say(LineKind::Kept, &path, "", text);
