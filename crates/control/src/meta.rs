@@ -271,11 +271,14 @@ pub enum Form {
     Xml,
 }
 
+/// The highest version of a backup.
+pub const VERSION_MAX: u32 = 9999;
+
 /// Which version of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionWanted {
-    /// This one, 0 to 9999.
+    /// This one, 0 to `VERSION_MAX`.
     This(u32),
     /// One above the highest.
     Next,

@@ -32,10 +32,23 @@ pub fn by_id(id: u32) -> Option<&'static Property> {
 /// The property of a name in any case, or of an id, decimal or with `0x`.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Property> {
-    match id(name) {
+    match number(name) {
         Some(id) => by_id(id),
         None => rows().find(|property| property.name.eq_ignore_ascii_case(name)),
     }
+}
+
+/// The id that a name in any case, a number or `UnknownName_61538` stands for, with the property where the schema knows it.
+#[must_use]
+pub fn named(text: &str) -> Option<(u32, Option<&'static Property>)> {
+    if let Some(property) = by_name(text) {
+        return Some((property.id, Some(property)));
+    }
+    let id = match text.split_at_checked(UNKNOWN_NAME.len()) {
+        Some((head, digits)) if head.eq_ignore_ascii_case(UNKNOWN_NAME) => number(digits)?,
+        _ => number(text)?,
+    };
+    Some((id, by_id(id)))
 }
 
 /// The name of an id; `UnknownName_61538` where no property has it.
@@ -43,9 +56,17 @@ pub fn by_name(name: &str) -> Option<&'static Property> {
 pub fn name_of(id: u32) -> Cow<'static, str> {
     match by_id(id) {
         Some(property) => property.name.into(),
-        None => format!("UnknownName_{id}").into(),
+        None => unknown_name(id).into(),
     }
 }
+
+/// What the original calls an id that its schema does not know.
+pub(crate) fn unknown_name(id: u32) -> String {
+    format!("{UNKNOWN_NAME}{id}")
+}
+
+/// What the name of an unknown id begins with.
+pub(crate) const UNKNOWN_NAME: &str = "UnknownName_";
 
 /// The known name that is nearest to one that is not known, if one is near.
 #[must_use]
@@ -54,7 +75,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// The number that a text writes, decimal or with `0x`.
-pub(crate) fn id(text: &str) -> Option<u32> {
+pub(crate) fn number(text: &str) -> Option<u32> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
     // The parser would take a sign.

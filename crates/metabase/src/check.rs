@@ -14,6 +14,11 @@ pub(crate) fn number(property: &Property, number: u32) -> Result<Value, Bad> {
     Err(Bad::new(format!("{number} is not {what}"), format!("Give {}.", property.expectation())))
 }
 
+/// The number that is called so, in any case.
+pub(crate) fn named(names: &[(u32, &str)], name: &str) -> Option<u32> {
+    names.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| *number)
+}
+
 /// The property whose name is nearest to `name`, if one is near.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     near(name, crate::catalogue::rows().map(|property| property.name))

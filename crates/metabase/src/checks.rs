@@ -6,7 +6,7 @@ use crate::compile::{self, Place, Problem};
 use crate::forms;
 use crate::ids;
 use crate::ipsec;
-use crate::key::{Key, domain_named};
+use crate::key::{Key, KeyKind, SERVER_DEPTH, domain_named, is_number, is_other_server, server_is_within};
 use crate::path::{KeyPath, fold};
 use crate::record::{Data, INHERIT, Record, SECURE, StoredType};
 use crate::schema::{DataType, Property};
@@ -14,7 +14,6 @@ use crate::tree::{Node, Op, Tree, expanded};
 use postroad_mail::domain::Domain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 pub use crate::relay::open_relay;
@@ -235,10 +234,11 @@ pub fn misfit(property: &Property, record: &Record) -> Option<String> {
 /// Why a record of a property that is in force has no effect at its key, if it has none.
 #[must_use]
 pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option<Finding> {
-    property.apply()?;
-    let server = Key::Server.path();
-    if server.is_within(path) {
-        if *path == server || !compile::is_of_server(property) || record.has(INHERIT) {
+    if property.apply().is_none() || is_read(path, property, record) {
+        return None;
+    }
+    if server_is_within(path) {
+        if !compile::is_of_server(property) {
             return None;
         }
         let what = format!("{} is not inherited, so no virtual server sees it.", property.name);
@@ -249,9 +249,8 @@ pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option
     // Keys of other services have their own meaning for the ids that all share, and virtual servers that are not served for
     // theirs.
     let is_ours =
-        path.is_within(&Key::Service.path()) || SMTP_IDS.contains(&property.id) || property.is_own();
-    let is_fitting = Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()));
-    if !is_ours || is_fitting || is_other_server(path) {
+        path.is_within(&Key::Service.path()) || ids::SMTP.contains(&property.id) || property.is_own();
+    if !is_ours || is_other_server(path) {
         return None;
     }
     let places: Vec<_> = property.keys.iter().map(|kind| kind.pattern()).collect();
@@ -263,18 +262,15 @@ pub fn misplaced(path: &KeyPath, property: &Property, record: &Record) -> Option
 /// Whether the service runs by a record of a key.
 #[must_use]
 pub fn takes_effect(path: &KeyPath, record: &Record) -> bool {
-    let Some(property) = catalogue::by_id(record.id).filter(|property| property.apply().is_some()) else {
-        return false;
-    };
-    let server = Key::Server.path();
-    if server.is_within(path) {
-        return compile::is_of_server(property) && (*path == server || record.has(INHERIT));
-    }
-    Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()))
+    catalogue::by_id(record.id).is_some_and(|property| is_read(path, property, record))
 }
 
-/// Ids that the original gave to its SMTP service alone.
-const SMTP_IDS: RangeInclusive<u32> = 36_864..=40_959;
+fn is_read(path: &KeyPath, property: &Property, record: &Record) -> bool {
+    if server_is_within(path) {
+        return compile::is_of_server(property) && (path.depth() == SERVER_DEPTH || record.has(INHERIT));
+    }
+    property.apply().is_some() && Key::at(path).is_some_and(|key| property.keys.contains(&key.kind()))
+}
 
 /// What is wrong with the folder that a value names, whether or not something reads it.
 fn folder(
@@ -284,7 +280,7 @@ fn folder(
     world: &dyn World,
     findings: &mut Vec<Finding>,
 ) {
-    if property.unit != FOLDER || is_other_server(path) {
+    if !property.is_folder() || is_other_server(path) {
         return;
     }
     let (Data::String(name) | Data::ExpandSz(name)) = &*expanded(record, path) else { return };
@@ -308,9 +304,6 @@ fn folder(
     };
     findings.push(warning(path, property.id, &what).advise(advice));
 }
-
-/// The unit of properties that name a folder.
-const FOLDER: &str = "a folder";
 
 /// The one value that names keys: the log modules of a service are keys below `/LM/Logging`.
 fn modules(path: &KeyPath, record: &Record, tree: &Tree, findings: &mut Vec<Finding>) {
@@ -347,23 +340,13 @@ fn listens_by_default(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether a key is a virtual server other than the one that is served, or below it.
-fn is_other_server(path: &KeyPath) -> bool {
-    let number = path.folded().nth(2).filter(|_| path.is_within(&Key::Service.path()));
-    number.is_some_and(|name| is_number(name) && name != "1")
-}
-
-fn is_number(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_digit())
-}
-
 /// What is wrong with a key by itself.
 fn key(path: &KeyPath, node: &Node, findings: &mut Vec<Finding>) {
     let names: Vec<&str> = path.folded().collect();
-    let class = match names.as_slice() {
-        ["lm", "smtpsvc"] => Some("IIsSmtpService"),
-        ["lm", "smtpsvc", number] if is_number(number) => Some("IIsSmtpServer"),
-        ["lm", "smtpsvc", number, "domain", _] if is_number(number) => Some("IIsSmtpDomain"),
+    let class = match KeyKind::of(path) {
+        Some(KeyKind::Service) => Some("IIsSmtpService"),
+        Some(KeyKind::Server) => Some("IIsSmtpServer"),
+        Some(KeyKind::Domain) => Some("IIsSmtpDomain"),
         _ => None,
     };
     if let Some(record) = node.record(ids::KEY_TYPE)

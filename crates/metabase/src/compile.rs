@@ -97,21 +97,15 @@ impl Settings {
     }
 }
 
-fn path_of(delta: &Delta) -> &KeyPath {
-    match delta {
-        Delta::KeyCreated(path) | Delta::KeyDeleted(path) | Delta::Record { path, .. } => path,
-    }
-}
-
 /// Whether a difference may change what the virtual server sees.
 fn concerns_server(delta: &Delta) -> bool {
     let Delta::Record { path, id, .. } = delta else { return false };
     let counts = catalogue::by_id(*id).is_some_and(|p| p.apply().is_some());
-    counts && Key::Server.path().is_within(path)
+    counts && key::server_is_within(path)
 }
 
 fn domain_of(delta: &Delta) -> Option<Domain> {
-    match Key::at(path_of(delta))? {
+    match Key::at(delta.path())? {
         Key::Domain(domain) => Some(domain),
         Key::Service | Key::Server => None,
     }
@@ -159,24 +153,18 @@ fn server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
 fn values_of_server(tree: &Tree, place: &Place, problems: &mut Vec<Problem>) -> Draft {
     let mut draft = Draft::blank(&place.data_dir);
     for property in catalogue::rows().filter(|property| is_of_server(property)) {
-        if let (Some(apply), Some(value)) =
-            (property.apply(), property.absent.unwrap_or(property.fresh).value())
-        {
+        if let (Some(apply), Some(value)) = (property.apply(), property.absent().value()) {
             let applied = apply(&mut draft, &Key::Server, &value);
             debug_assert!(applied.is_ok(), "{}: {applied:?}", property.name);
         }
     }
     let path = Key::Server.path();
-    let mut above = vec![path.clone()];
-    while let Some(parent) = above.last().and_then(KeyPath::parent) {
-        above.push(parent);
-    }
     // What stands at a key replaces what it inherits. What is replaced must fit all the same: it would hold if that went.
-    for owner in above.iter().rev() {
-        let Some(node) = tree.node(owner) else { continue };
+    for owner in (0..=path.depth()).map(|depth| path.above(depth)) {
+        let Some(node) = tree.node(&owner) else { continue };
         for record in node.records() {
-            if *owner == path || record.has(crate::record::INHERIT) {
-                apply_one(&mut draft, &Key::Server, Some(owner), record, problems);
+            if owner == path || record.has(crate::record::INHERIT) {
+                apply_one(&mut draft, &Key::Server, Some(&owner), record, problems);
             }
         }
     }
@@ -278,12 +266,8 @@ pub(crate) fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
 
 /// The key that has the record which the virtual server sees; itself where there is none.
 pub(crate) fn owner(tree: &Tree, id: u32) -> KeyPath {
-    let mut path = Key::Server.path();
-    let depth = tree.resolve(&path, id).map_or(path.depth(), |resolved| resolved.depth);
-    while path.depth() > depth {
-        path = path.parent().unwrap_or_default();
-    }
-    path
+    let path = Key::Server.path();
+    tree.resolve(&path, id).map_or_else(|| path.clone(), |resolved| path.above(resolved.depth))
 }
 
 impl Problem {
@@ -307,16 +291,10 @@ impl Problem {
 /// The keys and records of a fresh install. SmtpUseTcpDns is left out: that it is not set is what lets Postroad adapt.
 #[must_use]
 pub fn fresh() -> Vec<Op> {
-    let key_type = |name: &str| Record {
-        id: ids::KEY_TYPE,
-        attributes: 0,
-        user_type: 1,
-        data: Data::String(name.into()),
-    };
     let (service, server) = (Key::Service.path(), Key::Server.path());
     let mut ops = vec![
-        Op::Set(service.clone(), key_type("IIsSmtpService")),
-        Op::Set(server.clone(), key_type("IIsSmtpServer")),
+        Op::Set(service.clone(), Record::key_type("IIsSmtpService")),
+        Op::Set(server.clone(), Record::key_type("IIsSmtpServer")),
     ];
     let read_here = |property: &&Property| property.apply().is_some() && property.id != ids::SMTP_USE_TCP_DNS;
     for property in catalogue::rows().filter(read_here) {

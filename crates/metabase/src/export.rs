@@ -2,6 +2,7 @@
 
 use crate::catalogue;
 use crate::check;
+use crate::hex;
 use crate::ipsec;
 use crate::path::KeyPath;
 use crate::record::{ATTRIBUTE_NAMES, Data, Record};
@@ -73,7 +74,7 @@ fn value(property: Option<&Property>, record: &Record) -> String {
         Data::Dword(number) => number.to_string(),
         Data::String(text) | Data::ExpandSz(text) => quoted(text),
         Data::MultiSz(list) => listed(list),
-        Data::Binary(octets) => quoted(&hex(octets)),
+        Data::Binary(octets) => quoted(&hex::write(octets)),
     };
     format!(
         "{{ type = \"{}\", value = {given}, user_type = {}, attributes = {} }}",
@@ -85,10 +86,7 @@ fn value(property: Option<&Property>, record: &Record) -> String {
 
 /// The value alone, where the schema says all the rest.
 fn plain(property: &Property, record: &Record) -> Option<String> {
-    let is_as_known = record.attributes == property.attributes
-        && record.user_type == property.user_type.number()
-        && record.data.stored_type() == property.stored_type();
-    if !is_as_known {
+    if !property.is_regular(record) {
         return None;
     }
     match &record.data {
@@ -103,7 +101,7 @@ fn plain(property: &Property, record: &Record) -> Option<String> {
         }
         Data::String(text) | Data::ExpandSz(text) => Some(quoted(text)),
         Data::MultiSz(list) => Some(listed(list)),
-        Data::Binary(octets) if !property.is_list() => Some(quoted(&hex(octets))),
+        Data::Binary(octets) if !property.is_list() => Some(quoted(&hex::write(octets))),
         Data::Binary(octets) => {
             // Written anew it must be the same octets: an empty value is no list of none.
             let granted = ipsec::decode(octets).ok()?.granted;
@@ -127,13 +125,6 @@ fn attributes(bits: u32) -> String {
 fn listed(list: &[String]) -> String {
     let items: Vec<_> = list.iter().map(|item| quoted(item)).collect();
     format!("[{}]", items.join(", "))
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
 }
 
 /// A basic string of TOML.

@@ -70,8 +70,7 @@ impl Key {
             return Ok(Self::Service);
         };
         if server != "1" {
-            let is_number = !server.is_empty() && server.bytes().all(|b| b.is_ascii_digit());
-            return Err(if is_number { NotAKey::OtherServer } else { NotAKey::Unknown });
+            return Err(if is_number(server) { NotAKey::OtherServer } else { NotAKey::Unknown });
         }
         let Some(part) = parts.next() else {
             return Ok(Self::Server);
@@ -113,6 +112,27 @@ impl Key {
     }
 }
 
+/// Names of the path of a virtual server.
+pub(crate) const SERVER_DEPTH: usize = 3;
+
+/// Whether the virtual server that is served is a key, or below it and sees what of it is inherited. Asked of each record of a
+/// tree, so no path is made to compare with.
+pub(crate) fn server_is_within(path: &KeyPath) -> bool {
+    path.depth() <= SERVER_DEPTH && path.folded().zip(["lm", "smtpsvc", "1"]).all(|(name, own)| name == own)
+}
+
+/// Whether a key is a virtual server other than the one that is served, or below it.
+pub(crate) fn is_other_server(path: &KeyPath) -> bool {
+    let mut names = path.folded();
+    names.by_ref().take(2).eq(["lm", "smtpsvc"])
+        && names.next().is_some_and(|name| is_number(name) && name != "1")
+}
+
+/// Whether a key's name is the number of a virtual server.
+pub(crate) fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_digit())
+}
+
 /// The domain that a key's folded name is.
 pub(crate) fn domain_named(name: &str) -> Option<Domain> {
     name.parse().ok().filter(|domain: &Domain| domain.as_str() == name)
@@ -132,7 +152,6 @@ impl KeyKind {
     /// The kind of key that a path is, by its names alone.
     #[must_use]
     pub fn of(path: &KeyPath) -> Option<Self> {
-        let is_number = |name: &str| !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_digit());
         let names: Vec<&str> = path.folded().collect();
         match names.as_slice() {
             ["lm"] => Some(Self::Computer),

@@ -14,6 +14,7 @@ mod describe;
 pub mod error;
 mod export;
 pub mod forms;
+mod hex;
 pub mod ids;
 pub mod ipsec;
 pub mod key;

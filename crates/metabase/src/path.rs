@@ -97,6 +97,12 @@ impl KeyPath {
         Some(Self { names: above.into() })
     }
 
+    /// The key `depth` names below the root on the way to this one; itself where it stands no deeper.
+    #[must_use]
+    pub fn above(&self, depth: usize) -> Self {
+        Self { names: self.names.get(..depth).unwrap_or(&self.names).into() }
+    }
+
     /// The last name; none at the root.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

@@ -178,7 +178,7 @@ impl<'t> Reader<'t> {
             if self.is_broken(&name.span(), &value.span()) {
                 continue;
             }
-            let Some((id, property)) = find(name.get_ref()) else {
+            let Some((id, property)) = catalogue::named(name.get_ref()) else {
                 self.refuse(name.span().start, unknown_property(name.get_ref()));
                 continue;
             };
@@ -285,21 +285,6 @@ impl<'t> Reader<'t> {
         let bad = Bad::new(what, "List the networks whose machines are yours.");
         Some(Bad { item: pin.items.iter().position(is_open), ..bad })
     }
-}
-
-/// The id that a name or a number stands for, and the property, where the schema knows it.
-fn find(name: &str) -> Option<(u32, Option<&'static Property>)> {
-    if let Some(property) = catalogue::by_name(name) {
-        return Some((property.id, Some(property)));
-    }
-    const UNKNOWN: &str = "UnknownName_";
-    let is_unknown = name.get(..UNKNOWN.len()).is_some_and(|head| head.eq_ignore_ascii_case(UNKNOWN));
-    let digits = if is_unknown { name.get(UNKNOWN.len()..)? } else { name };
-    let id = match digits.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some((id, catalogue::by_id(id)))
 }
 
 fn bad_key(path: &str, why: &NotAKey) -> Bad {

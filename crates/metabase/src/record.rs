@@ -1,5 +1,6 @@
 //! What a key stores: records.
 
+use crate::ids;
 use serde::{Deserialize, Serialize};
 
 /// The value is seen by the keys below.
@@ -143,6 +144,11 @@ impl Data {
 }
 
 impl Record {
+    /// What a key is, as the original stores it.
+    pub(crate) fn key_type(class: &str) -> Self {
+        Self { id: ids::KEY_TYPE, attributes: 0, user_type: 1, data: Data::String(class.into()) }
+    }
+
     /// Whether it has an attribute.
     #[must_use]
     pub fn has(&self, attribute: u32) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::forms::Bad;
 use crate::key::{Key, KeyKind};
-use crate::record::{Data, StoredType};
+use crate::record::{Data, Record, StoredType};
 use crate::settings::Draft;
 
 /// One property: an entry of the catalogue.
@@ -121,6 +121,8 @@ impl UserType {
 
 /// The unit of a BINARY that is a list of networks.
 pub const NETWORKS: &str = "networks";
+/// The unit of a text that names a folder.
+const FOLDER: &str = "a folder";
 
 /// Ids of properties that the original does not have, or has without an id known in public.
 pub const OWN_IDS: std::ops::RangeInclusive<u32> = 100_000..=129_999;
@@ -202,6 +204,18 @@ impl Property {
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.data_type == DataType::MultiSz || self.is_networks()
+    }
+
+    /// Whether it names a folder.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.unit == FOLDER
+    }
+
+    /// Whether a record is stored as the schema says, so that its value tells the rest.
+    pub(crate) fn is_regular(&self, record: &Record) -> bool {
+        record.attributes == self.attributes
+            && record.user_type == self.user_type.number()
+            && record.data.stored_type() == self.stored_type()
     }
 
     /// Whether it may stand at a key of a kind.

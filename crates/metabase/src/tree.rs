@@ -90,6 +90,15 @@ pub struct Resolved<'t> {
     pub depth: usize,
 }
 
+impl Delta {
+    /// Its key.
+    pub(crate) fn path(&self) -> &KeyPath {
+        match self {
+            Self::KeyCreated(path) | Self::KeyDeleted(path) | Self::Record { path, .. } => path,
+        }
+    }
+}
+
 impl Default for Tree {
     fn default() -> Self {
         Self::new()
@@ -328,10 +337,7 @@ pub fn steps(deltas: Vec<Delta>) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::with_capacity(deltas.len());
     let mut deleted: Option<KeyPath> = None;
     for delta in deltas {
-        let path = match &delta {
-            Delta::KeyCreated(path) | Delta::KeyDeleted(path) | Delta::Record { path, .. } => path,
-        };
-        let is_gone = deleted.as_ref().is_some_and(|above| path.is_within(above));
+        let is_gone = deleted.as_ref().is_some_and(|above| delta.path().is_within(above));
         match delta {
             _ if is_gone => {}
             Delta::KeyDeleted(path) => {

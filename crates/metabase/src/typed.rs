@@ -3,6 +3,7 @@
 use crate::catalogue;
 use crate::check;
 use crate::forms::{self, Bad};
+use crate::hex;
 use crate::ipsec;
 use crate::record::{
     ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, Record, SECURE, StoredType, USER_TYPE_NAMES,
@@ -70,8 +71,7 @@ fn plain(property: &Property, value: &DeValue<'_>) -> Result<Data, Bad> {
             check::number(property, number).map(|_| Data::Dword(number))
         }
         (StoredType::Dword, DeValue::String(name)) if !property.names.is_empty() => {
-            let known = property.names.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
-            known.map(|(number, _)| Data::Dword(*number)).ok_or_else(|| wrong("known"))
+            check::named(property.names, name).map(Data::Dword).ok_or_else(|| wrong("known"))
         }
         (StoredType::Dword, _) => Err(wrong("a number")),
         (StoredType::String, DeValue::String(text)) => Ok(Data::String(text.clone().into_owned())),
@@ -124,7 +124,7 @@ fn inline(id: u32, property: Option<&Property>, fields: &DeTable<'_>) -> Result<
             number(integer).ok_or_else(|| refused("its user_type is no number"))?
         }
         Some(DeValue::String(name)) => {
-            named(USER_TYPE_NAMES, name).ok_or_else(|| refused("its user_type is unknown"))?
+            check::named(USER_TYPE_NAMES, name.trim()).ok_or_else(|| refused("its user_type is unknown"))?
         }
         Some(_) => return Err(refused("its user_type is neither a number nor a name")),
     };
@@ -146,15 +146,11 @@ fn inline(id: u32, property: Option<&Property>, fields: &DeTable<'_>) -> Result<
     Ok(Record { id, attributes, user_type, data: of_type(kind, value)? })
 }
 
-fn named(names: &[(u32, &str)], name: &str) -> Option<u32> {
-    names.iter().find(|(_, known)| known.eq_ignore_ascii_case(name.trim())).map(|(number, _)| *number)
-}
-
 fn attributes(text: &str) -> Option<u32> {
     if text.trim().eq_ignore_ascii_case(NO_ATTRIBUTES) {
         return Some(0);
     }
-    text.split('|').try_fold(0, |bits, name| Some(bits | named(ATTRIBUTE_NAMES, name)?))
+    text.split('|').try_fold(0, |bits, name| Some(bits | check::named(ATTRIBUTE_NAMES, name.trim())?))
 }
 
 /// The type that a value has where nothing says it.
@@ -202,11 +198,7 @@ fn number(integer: &DeInteger<'_>) -> Option<u32> {
 }
 
 fn octets(digits: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> =
-        digits.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    let pair = |pair: &[u32]| pair.iter().fold(0, |octet: u8, digit| octet << 4 | *digit as u8);
-    Some(digits.chunks_exact(2).map(pair).collect())
+    hex::read(digits.chars().filter(|c| !c.is_ascii_whitespace()))
 }
 
 fn shown(value: &DeValue<'_>) -> String {
@@ -224,6 +216,7 @@ fn shown(value: &DeValue<'_>) -> String {
 /// Characters of a value that an error repeats.
 const SHOWN_MAX: usize = 80;
 
+/// A text as an error repeats it.
 pub(crate) fn quoted(text: &str) -> String {
     let short: String = text.chars().take(SHOWN_MAX).collect();
     format!("{short:?}")

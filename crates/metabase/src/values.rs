@@ -10,10 +10,13 @@
 //! | BINARY, other | hex | hex |
 
 use crate::catalogue;
+use crate::check;
 use crate::forms::{self, Bad, ITEMS_MAX};
+use crate::hex;
 use crate::ipsec;
 use crate::record::{DATA_MAX, Data, Record, SECURE, StoredType};
 use crate::schema::{DataType, Property};
+use crate::typed::quoted;
 use ipnet::IpNet;
 use std::fmt::Write;
 
@@ -73,7 +76,7 @@ pub fn show(record: &Record) -> Shown {
         Data::String(text) | Data::ExpandSz(text) => single(text.clone(), String::new()),
         Data::MultiSz(list) => Shown { value: list.clone(), is_list: true, meaning: String::new() },
         Data::Binary(octets) if property.is_some_and(Property::is_networks) => show_networks(octets),
-        Data::Binary(octets) => single(hex(octets), String::new()),
+        Data::Binary(octets) => single(hex::write(octets), String::new()),
     }
 }
 
@@ -154,7 +157,7 @@ fn items(texts: &[String]) -> Result<Vec<String>, Bad> {
 
 fn number(property: Option<&Property>, text: &str) -> Result<u32, Bad> {
     let text = text.trim();
-    let number = if text == "-1" { Some(u32::MAX) } else { catalogue::id(text) };
+    let number = if text == "-1" { Some(u32::MAX) } else { catalogue::number(text) };
     let Some(property) = property else {
         return number.ok_or_else(|| {
             let remedy = format!("Give a number from 0 to {}, decimal or as 0x1f.", u32::MAX);
@@ -174,18 +177,17 @@ fn number(property: Option<&Property>, text: &str) -> Result<u32, Bad> {
             _ => Err(refused()),
         };
     }
-    let named = || property.names.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(n, _)| *n);
+    let named = || check::named(property.names, text);
     let bits = || if property.bits.is_empty() { None } else { bits(property, text) };
     let number = number.or_else(named).or_else(bits).ok_or_else(refused)?;
-    crate::check::number(property, number)?;
+    check::number(property, number)?;
     Ok(number)
 }
 
 /// Names of bits, or numbers, joined by `|`.
 fn bits(property: &Property, text: &str) -> Option<u32> {
     text.split('|').map(str::trim).try_fold(0, |all, part| {
-        let bit = property.bits.iter().find(|(_, name)| name.eq_ignore_ascii_case(part)).map(|(bit, _)| *bit);
-        Some(all | bit.or_else(|| catalogue::id(part))?)
+        Some(all | check::named(property.bits, part).or_else(|| catalogue::number(part))?)
     })
 }
 
@@ -202,22 +204,7 @@ fn octets(text: &str) -> Result<Vec<u8>, Bad> {
     let bare = bare.strip_prefix("0x").or_else(|| bare.strip_prefix("0X")).unwrap_or(bare);
     let refused =
         || Bad::new(format!("{} is not hex", quoted(text)), "Give two hex digits an octet, as 7f000001.");
-    let digits = bare.chars().filter(|c| !c.is_ascii_whitespace());
-    let digits: Vec<u8> =
-        digits.map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>().ok_or_else(refused)?;
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if !rest.is_empty() {
-        return Err(refused());
-    }
-    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
-}
-
-fn hex(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len() * 2);
-    for octet in octets {
-        let _ = write!(text, "{octet:02x}");
-    }
-    text
+    hex::read(bare.chars().filter(|c| !c.is_ascii_whitespace())).ok_or_else(refused)
 }
 
 fn show_networks(octets: &[u8]) -> Shown {
@@ -240,7 +227,7 @@ fn show_networks(octets: &[u8]) -> Shown {
                 Ok(_) => "kept as it is: it is not written as usual, or too long".into(),
                 Err(unknown) => format!("kept as it is: {unknown}"),
             };
-            Shown { value: vec![format!("0x{}", hex(octets))], is_list: false, meaning }
+            Shown { value: vec![format!("0x{}", hex::write(octets))], is_list: false, meaning }
         }
     }
 }
@@ -288,10 +275,4 @@ fn bit_names(property: &Property, number: u32) -> String {
         names.push(format!("0x{rest:x}"));
     }
     names.join(" | ")
-}
-
-/// A text as an error repeats it.
-fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(80).collect();
-    format!("{short:?}")
 }

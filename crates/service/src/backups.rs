@@ -5,7 +5,7 @@
 //! all. What a crash leaves is replaced by the next file that is written. One owner of the data folder writes at a time, so
 //! one such name a folder is enough.
 
-use postroad_control::meta::VersionWanted;
+use postroad_control::meta::{self, VersionWanted};
 use postroad_control::{Failed, FailedKind};
 use postroad_mail::time::Wall;
 use postroad_metabase::backup::{
@@ -33,6 +33,9 @@ const UNFINISHED: &str = "unfinished";
 const FILES_MAX: usize = 10_000;
 /// Names in a folder: beyond that nothing is done there, as what was not looked at could be the newest.
 const NAMES_MAX: usize = 2 * FILES_MAX;
+
+/// Faces ask for the versions that a file may have.
+const _: () = assert!(meta::VERSION_MAX == VERSION_MAX);
 
 /// The folders of a data folder.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use crate::review::Subject;
 use crate::state::{Purpose, State};
 use crate::text;
 use crossterm::event::{KeyCode, KeyEvent};
-use postroad_control::meta::{MetaRequest, Secret, VersionWanted};
+use postroad_control::meta::{MetaRequest, Secret, VERSION_MAX, VersionWanted};
 use postroad_control::meta_answer::BackupRow;
 use postroad_mail::time::Wall;
 use ratatui::text::Line;
@@ -146,9 +146,6 @@ fn password_form(row: &BackupRow, what: FormFor) -> Layer {
 fn secret(password: &str) -> Option<Secret> {
     if password.is_empty() { None } else { Some(Secret(password.into())) }
 }
-
-/// The highest version of a backup.
-const VERSION_MAX: u32 = 9999;
 
 /// Makes a backup as the form of `m` has it: name, password twice, version, whether to replace.
 pub(crate) fn make(fields: &[String], state: &mut State) -> Result<(), Trouble> {

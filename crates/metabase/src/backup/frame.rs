@@ -1,7 +1,7 @@
 //! What stands around the payload: first line, manifest, checksum; and what a file is that has none of it.
 
-use super::key::hex;
 use super::{BackupError, FILE_MAX, FORMAT, Manifest};
+use crate::hex;
 use aws_lc_rs::digest::{Context, SHA256};
 
 const MAGIC: &[u8] = b"postroad-backup ";
@@ -19,7 +19,7 @@ const LOOK: usize = 4096;
 pub(super) fn sha256(pieces: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA256);
     pieces.iter().for_each(|piece| context.update(piece));
-    hex(context.finish().as_ref())
+    hex::write(context.finish().as_ref())
 }
 
 /// The file.

@@ -1,6 +1,7 @@
 //! The key of one backup file: made of a password or of the installation's key, and what it seals.
 
 use super::{BackupError, Keys, Protection};
+use crate::hex;
 use crate::path::KeyPath;
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -30,7 +31,7 @@ pub(super) fn seal_new(
 ) -> Result<(FileKey, Protection), BackupError> {
     let Some(password) = password else {
         let key = FileKey::of_machine(machine, salt)?;
-        let protection = Protection::Machine { salt: hex(&salt), check: key.check()? };
+        let protection = Protection::Machine { salt: hex::write(&salt), check: key.check()? };
         return Ok((key, protection));
     };
     if password.is_empty() {
@@ -38,7 +39,7 @@ pub(super) fn seal_new(
     }
     let key = FileKey::of_password(password, salt, [MEMORY_KIB, PASSES, LANES])?;
     let protection = Protection::Password {
-        salt: hex(&salt),
+        salt: hex::write(&salt),
         check: key.check()?,
         memory_kib: MEMORY_KIB,
         passes: PASSES,
@@ -134,7 +135,7 @@ impl FileKey {
         self.0
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut octets)
             .map_err(|_| BackupError::Crypto("the cipher failed"))?;
-        Ok(hex(&octets))
+        Ok(hex::write(&octets))
     }
 }
 
@@ -149,19 +150,7 @@ fn belongs_to((path, id): (&KeyPath, u32)) -> Vec<u8> {
     format!("{path}\n{id}").into_bytes()
 }
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(octets: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 15)]).collect()
-}
-
+/// What `hex::write` gave, and nothing else that says the same.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    rest.is_empty().then_some(())?;
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    hex::read(text.chars()).filter(|_| !text.contains(|c: char| c.is_ascii_uppercase()))
 }

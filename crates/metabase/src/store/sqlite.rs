@@ -327,49 +327,31 @@ fn write_deltas(db: &Connection, seal: &Seal, generation: u64, deltas: &[Delta])
     )?;
     let generation = number_to_row(generation);
     for (place, delta) in deltas.iter().enumerate() {
-        let place = number_to_row(place as u64);
-        match delta {
-            Delta::KeyCreated(path) => {
-                let (folded, shown) = (folded(path), path.to_string());
+        let (folded, shown) = (folded(delta.path()), delta.path().to_string());
+        let (kind, id, before, after) = match delta {
+            Delta::KeyCreated(_) => {
                 create.execute([&folded, &shown])?;
-                tell.execute(params![
-                    generation,
-                    place,
-                    folded,
-                    shown,
-                    KEY_CREATED,
-                    None::<u32>,
-                    None::<&[u8]>,
-                    None::<&[u8]>
-                ])?;
+                (KEY_CREATED, None, None, None)
             }
-            Delta::KeyDeleted(path) => {
-                let (folded, shown) = (folded(path), path.to_string());
+            Delta::KeyDeleted(_) => {
                 delete.execute([&folded])?;
-                tell.execute(params![
-                    generation,
-                    place,
-                    folded,
-                    shown,
-                    KEY_DELETED,
-                    None::<u32>,
-                    None::<&[u8]>,
-                    None::<&[u8]>
-                ])?;
+                (KEY_DELETED, None, None, None)
             }
-            Delta::Record { path, id, before, after } => {
-                let (folded, shown) = (folded(path), path.to_string());
+            Delta::Record { id, before, after, .. } => {
                 let mut blob = |record: &Option<Record>| {
                     record.as_ref().map(|one| record_to_row(seal, &mut nonces, &folded, one)).transpose()
                 };
-                match blob(after)? {
+                let (before, after) = (blob(before)?, blob(after)?);
+                // Both tables have the same octets: no nonce seals two things.
+                match &after {
                     Some(value) => set.execute(params![folded, id, value])?,
                     None => unset.execute(params![folded, id])?,
                 };
-                let (before, after) = (blob(before)?, blob(after)?);
-                tell.execute(params![generation, place, folded, shown, RECORD, id, before, after])?;
+                (RECORD, Some(id), before, after)
             }
-        }
+        };
+        let place = number_to_row(place as u64);
+        tell.execute(params![generation, place, folded, shown, kind, id, before, after])?;
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! Classes of keys: an element's name is the key's KeyType.
 
 use super::read::is_name;
+use crate::catalogue::UNKNOWN_NAME;
+use crate::ids::KEY_TYPE;
 use crate::key::KeyKind;
 use crate::path::KeyPath;
 use crate::record::{Data, Record};
 use crate::schema::Property;
 use crate::tree::Node;
 
-/// The record that holds a key's class.
-pub(super) const KEY_TYPE: u32 = 1002;
 /// The class of a key that has none.
 pub(super) const NO_CLASS: &str = "IIsConfigObject";
 /// The element with the old installation's bookkeeping.
@@ -49,17 +49,12 @@ pub(super) fn element<'n>(path: &KeyPath, node: &'n Node) -> (&'n str, bool) {
     }
 }
 
-/// The record of a class.
-pub(super) fn key_type(class: &str) -> Record {
-    Record { id: KEY_TYPE, attributes: 0, user_type: 1, data: Data::String(class.into()) }
-}
-
 /// Properties that are Postroad's alone: the original's schema has none of them, so an attribute would be nothing to it.
 const INVENTED_IDS: std::ops::RangeInclusive<u32> = 100_000..=100_999;
 
 /// Whether the original's schema knows the property for the class. One that goes by its number is unknown to it as well.
 pub(super) fn has(class: &str, property: &Property) -> bool {
-    if INVENTED_IDS.contains(&property.id) || property.name.starts_with("UnknownName_") {
+    if INVENTED_IDS.contains(&property.id) || property.name.starts_with(UNKNOWN_NAME) {
         return false;
     }
     match class {
@@ -70,11 +65,4 @@ pub(super) fn has(class: &str, property: &Property) -> bool {
         "IIsComputer" => MACHINE_IDS.contains(&property.id),
         _ => false,
     }
-}
-
-/// Whether a record is stored as the schema says, so that its value tells the rest.
-pub(super) fn is_regular(record: &Record, property: &Property) -> bool {
-    record.attributes == property.attributes
-        && record.user_type == property.user_type.number()
-        && record.data.stored_type() == property.stored_type()
 }

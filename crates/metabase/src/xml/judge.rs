@@ -24,8 +24,6 @@ const ROUTE_DELIVER: u32 = 0x20;
 const ROUTE_RELAY: u32 = 0x400 | 0x800 | 0x1000;
 /// By SASL, NTLM, in clear text, or with Kerberos.
 const ROUTE_LOGIN: u32 = 0x8 | 0x80 | 0x100 | 0x20_0000;
-/// The unit of properties that name a folder.
-const FOLDER: &str = "a folder";
 /// Ports below need a right of their own.
 const FREE_PORTS: u16 = 1024;
 /// Networks that one line names.
@@ -84,7 +82,7 @@ pub(super) fn judge(
             let note = "a port below 1024 needs the right to bind it (CAP_NET_BIND_SERVICE), or a forwarding";
             Ok(Said { text: format!("{}; {note}", said.text), ..said })
         }
-        (_, Data::String(text) | Data::ExpandSz(text)) if is_here && property.unit == FOLDER => {
+        (_, Data::String(text) | Data::ExpandSz(text)) if is_here && property.is_folder() => {
             let Some(folder) = from_windows(text)? else { return Ok(plain(record)) };
             let text = format!("{text:?} became {folder:?}, a folder inside the data folder");
             record.data = match record.data {

@@ -5,9 +5,9 @@ use super::class::{self, GLOBAL, NO_CLASS};
 use super::judge::{Said, judge};
 use super::read::{self, Element, Piece, Source, short, unescaped};
 use super::value;
-use crate::catalogue::{by_id, by_name, name_of};
+use crate::catalogue::{self, UNKNOWN_NAME, by_id, by_name, name_of, unknown_name};
 use crate::checks::takes_effect;
-use crate::key::{Key, NotAKey};
+use crate::key::{SERVER_DEPTH, is_other_server};
 use crate::path::KeyPath;
 use crate::record::{Record, SECURE, StoredType};
 use crate::schema::{OWN_IDS, Property};
@@ -121,8 +121,6 @@ pub fn take(octets: &[u8], file: &str, current: &Tree) -> Result<Taken, XmlError
 const LIST: usize = 2;
 const KEY: usize = 3;
 const CUSTOM: usize = 4;
-/// Names of the path of a virtual server.
-const SERVER_DEPTH: usize = 3;
 
 struct Taking<'c> {
     current: &'c Tree,
@@ -255,13 +253,13 @@ impl<'c> Taking<'c> {
         }
         self.given.clear();
         self.taken.ops.push(Op::Create(path.clone()));
-        if path.depth() == SERVER_DEPTH && Key::parse(&path.to_string()) == Err(NotAKey::OtherServer) {
+        if path.depth() == SERVER_DEPTH && is_other_server(&path) {
             let text =
                 "is a virtual server beside the first, which alone runs: all below it is kept without effect";
             self.say(LineKind::Kept, &path, "", text);
         }
         if element.name != NO_CLASS && class::implied(&path) != Some(element.name) {
-            self.taken.ops.push(Op::Set(path.clone(), class::key_type(element.name)));
+            self.taken.ops.push(Op::Set(path.clone(), Record::key_type(element.name)));
         }
         self.hop = element.value("RouteActionString").unwrap_or_default().into_owned();
         for (name, raw) in element.attributes.iter().filter(|(name, _)| *name != "Location") {
@@ -403,23 +401,17 @@ impl<'c> Taking<'c> {
 
 /// The service that a key belongs to, where it is not the one for mail and none of the keys above it.
 fn other_service(path: &KeyPath) -> Option<KeyPath> {
-    let names: Vec<&str> = path.names().take(2).collect();
-    let is = |at: usize, name: &str| names.get(at).is_none_or(|known| known.eq_ignore_ascii_case(name));
-    if is(0, "LM") && is(1, "SmtpSvc") {
-        return None;
-    }
-    names.iter().try_fold(KeyPath::root(), |path, name| path.child(name)).ok()
-}
-
-fn unknown_name(id: u32) -> String {
-    format!("UnknownName_{id}")
+    let is_ours = path.folded().zip(["lm", "smtpsvc"]).all(|(name, own)| name == own);
+    (!is_ours).then(|| path.above(2))
 }
 
 /// The record of a Custom element; what it leaves out is as in the schema.
 fn given<'t>(element: &Element<'t>, name: &str) -> Result<Given<'t>, String> {
     let id = match element.value("ID") {
-        Some(id) => Some(value::number(id.trim_ascii()).ok_or_else(|| format!("{:?} is no id", short(&id)))?),
-        None => name.strip_prefix("UnknownName_").and_then(value::number),
+        Some(id) => {
+            Some(catalogue::number(id.trim_ascii()).ok_or_else(|| format!("{:?} is no id", short(&id)))?)
+        }
+        None => name.strip_prefix(UNKNOWN_NAME).and_then(catalogue::number),
     };
     let named = by_name(name);
     let id = id.or(named.map(|property| property.id)).ok_or("is no known property, and has no id")?;

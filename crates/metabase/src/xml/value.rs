@@ -3,10 +3,7 @@
 use super::read::{is_character, short, unescaped};
 use crate::record::{ATTRIBUTE_NAMES, DATA_MAX, Data, IS_INHERITED, StoredType, USER_TYPE_NAMES};
 use crate::schema::{DataType, Property};
-use std::fmt::Write;
-
-/// The original's properties for mail.
-const SMTP_IDS: std::ops::RangeInclusive<u32> = 36_864..=40_959;
+use crate::{catalogue, check, hex, ids};
 
 /// EnableHistory and EnableEditWhileRunning: truths that the documented files write as 0 and 1.
 const NUMERIC_TRUTHS: [u32; 2] = [9996, 9998];
@@ -19,7 +16,7 @@ pub(super) fn read(property: Option<&Property>, kind: StoredType, raw: &str) -> 
         StoredType::Dword => Data::Dword(dword(property, &unescaped(raw))?),
         StoredType::String => Data::String(unescaped(raw).into_owned()),
         StoredType::ExpandSz => Data::ExpandSz(unescaped(raw).into_owned()),
-        StoredType::Binary => Data::Binary(hex(unescaped(raw).trim_ascii())?),
+        StoredType::Binary => Data::Binary(octets(unescaped(raw).trim_ascii())?),
         StoredType::MultiSz => {
             // Blanks that belong to an item are escaped, those of the layout are not.
             let items = raw.split(['\n', '\r']).map(str::trim_ascii).filter(|item| !item.is_empty());
@@ -34,7 +31,7 @@ pub(super) fn read(property: Option<&Property>, kind: StoredType, raw: &str) -> 
 
 fn dword(property: Option<&Property>, text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
-    if let Some(number) = number(text) {
+    if let Some(number) = catalogue::number(text) {
         return Ok(number);
     }
     if text == "-1" {
@@ -49,40 +46,25 @@ fn dword(property: Option<&Property>, text: &str) -> Result<u32, String> {
         return Err(format!("{:?} is not a number", short(text)));
     }
     text.split('|').map(str::trim_ascii).try_fold(0, |mask, word| {
-        let known = bits.iter().find(|(_, name)| name.eq_ignore_ascii_case(word));
-        known.map(|(bit, _)| mask | bit).ok_or_else(|| format!("{:?} is not a known flag", short(word)))
+        let bit = check::named(bits, word);
+        bit.map(|bit| mask | bit).ok_or_else(|| format!("{:?} is not a known flag", short(word)))
     })
 }
 
-/// A number in decimal, or in hexadecimal behind 0x.
-pub(super) fn number(text: &str) -> Option<u32> {
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => (digits, 16),
-        None => (text, 10),
-    };
-    // The parser would take a sign.
-    if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
-}
-
-fn hex(text: &str) -> Result<Vec<u8>, String> {
-    let wrong = || format!("{:?} is not pairs of hexadecimal digits", short(text));
-    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
-    let octets = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    if odd.is_empty() { octets.collect::<Option<_>>().ok_or_else(wrong) } else { Err(wrong()) }
+fn octets(text: &str) -> Result<Vec<u8>, String> {
+    let octets = hex::read(text.chars());
+    octets.ok_or_else(|| format!("{:?} is not pairs of hexadecimal digits", short(text)))
 }
 
 /// Reads attribute bits: names, a number, or NO_ATTRIBUTES.
 pub(super) fn attributes(text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
-    let bits = match number(text) {
+    let bits = match catalogue::number(text) {
         Some(bits) => bits,
         None if text.is_empty() || text.eq_ignore_ascii_case("NO_ATTRIBUTES") => 0,
         None => text.split('|').map(str::trim_ascii).try_fold(0, |bits, word| {
-            let known = ATTRIBUTE_NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(word));
-            known
-                .map(|(bit, _)| bits | bit)
-                .ok_or_else(|| format!("{:?} is not a known attribute", short(word)))
+            let bit = check::named(ATTRIBUTE_NAMES, word);
+            bit.map(|bit| bits | bit).ok_or_else(|| format!("{:?} is not a known attribute", short(word)))
         })?,
     };
     Ok(bits & !IS_INHERITED)
@@ -91,8 +73,7 @@ pub(super) fn attributes(text: &str) -> Result<u32, String> {
 /// Reads a user type: a name or a number.
 pub(super) fn user_type(text: &str) -> Result<u32, String> {
     let text = text.trim_ascii();
-    let named = USER_TYPE_NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
-    let known = named.map(|(number, _)| *number).or_else(|| number(text));
+    let known = check::named(USER_TYPE_NAMES, text).or_else(|| catalogue::number(text));
     known.ok_or_else(|| format!("{:?} is not a known user type", short(text)))
 }
 
@@ -127,15 +108,11 @@ pub(super) fn text(property: Option<&Property>, data: &Data) -> Option<String> {
         }
         Data::Dword(number) => {
             // The bits of the original's own properties for mail have no names that it writes.
-            let named = property.filter(|property| !SMTP_IDS.contains(&property.id));
+            let named = property.filter(|property| !ids::SMTP.contains(&property.id));
             Some(flags(*number, named.map_or(&[], |property| property.bits)))
         }
         Data::String(text) | Data::ExpandSz(text) => escaped(text),
-        Data::Binary(octets) => {
-            let mut text = String::with_capacity(octets.len() * 2);
-            octets.iter().try_for_each(|octet| write!(text, "{octet:02x}")).ok()?;
-            Some(text)
-        }
+        Data::Binary(octets) => Some(hex::write(octets)),
         Data::MultiSz(list) => {
             let items = list.iter().filter(|item| !item.is_empty()).map(|item| item_text(item));
             Some(items.collect::<Option<Vec<_>>>()?.join(NEXT_ITEM))

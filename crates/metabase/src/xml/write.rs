@@ -1,8 +1,9 @@
 //! A MetaBase.xml out, laid out as the original does it: a tool that reads one reads this.
 
-use super::class::{self, CLASSES, KEY_TYPE};
+use super::class::{self, CLASSES};
 use super::value::{self, escaped};
 use crate::catalogue::{by_id, name_of, rows};
+use crate::ids::KEY_TYPE;
 use crate::path::KeyPath;
 use crate::record::{Record, SECURE, VOLATILE};
 use crate::schema::{DataType, Default as Fresh, Property};
@@ -65,7 +66,7 @@ fn key(text: &mut String, path: &KeyPath, node: &Node) -> fmt::Result {
     let is_left_out = |record: &&Record| record.has(VOLATILE) || tells_type && record.id == KEY_TYPE;
     for record in node.records().filter(|record| !is_left_out(record)) {
         let property = by_id(record.id).filter(|property| class::has(class, property));
-        let property = property.filter(|property| class::is_regular(record, property) && !record.has(SECURE));
+        let property = property.filter(|property| property.is_regular(record) && !record.has(SECURE));
         match property.and_then(|property| Some((property.name, value::text(Some(property), &record.data)?)))
         {
             Some(attribute) => attributes.push(attribute),
@@ -140,7 +141,7 @@ fn collection(text: &mut String, class: &str) -> fmt::Result {
             property.name, property.id
         )?;
         write!(text, "\tUserType=\"{user_type}\"\tAttributes=\"{attributes}\"")?;
-        match property.absent.unwrap_or(property.fresh) {
+        match property.absent() {
             Fresh::Number(number) => write!(text, "\tDefaultValue=\"{number}\"")?,
             Fresh::Text(value) => {
                 write!(text, "\tDefaultValue=\"{}\"", escaped(value).unwrap_or_default())?;

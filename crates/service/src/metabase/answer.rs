@@ -35,69 +35,46 @@ pub(crate) async fn answer(
     let _ = registry.settle(live).await;
     // Nobody ticks while a face keeps a store at rest open. What stands in the way of it is told by whoever changes next.
     let _ = registry.undo_overdue(now, live).await;
-    match request {
-        MetaRequest::Tree { path: key, depth } => registry.tree(&path(key)?, *depth, &mut tell),
-        MetaRequest::Enum { path: key, inherited } => registry.list(&path(key)?, *inherited, &mut tell),
-        MetaRequest::Get { path: key, property, why } => {
-            let row = registry.get(&path(key)?, property, *why)?;
-            tell(MetaItem::Value(Box::new(row)));
-            Ok(())
+    let changed = |report: ChangeReport| MetaItem::Change(Box::new(report));
+    // What is an answer of many parts tells them itself.
+    let item = match request {
+        MetaRequest::Tree { path: key, depth } => return registry.tree(&path(key)?, *depth, &mut tell),
+        MetaRequest::Enum { path: key, inherited } => {
+            return registry.list(&path(key)?, *inherited, &mut tell);
         }
-        MetaRequest::Find { path: key, text } => registry.find(&path(key)?, text, &mut tell),
+        MetaRequest::Get { path: key, property, why } => {
+            MetaItem::Value(Box::new(registry.get(&path(key)?, property, *why)?))
+        }
+        MetaRequest::Find { path: key, text } => return registry.find(&path(key)?, text, &mut tell),
         MetaRequest::Schema => {
             known_properties().for_each(|known| tell(MetaItem::Property(Box::new(rows::property(known)))));
-            Ok(())
+            return Ok(());
         }
         MetaRequest::Change { steps, how } => {
-            let (tree, _) = registry.stored();
-            let ops = registry.ops(&tree, steps)?;
-            let report = registry.change(&ops, how, Purpose::Edit, now, live).await?;
-            tell(MetaItem::Change(Box::new(report)));
-            Ok(())
+            let ops = registry.ops(&registry.stored().0, steps)?;
+            changed(registry.change(&ops, how, Purpose::Edit, now, live).await?)
         }
         MetaRequest::Apply { text, prune, how } => {
-            let report = registry.apply(text, *prune, how, now, live).await?;
-            tell(MetaItem::Change(Box::new(report)));
-            Ok(())
+            changed(registry.apply(text, *prune, how, now, live).await?)
         }
-        MetaRequest::Diff { text, prune } => {
-            let report = registry.compare(text, *prune, now, live).await?;
-            tell(MetaItem::Change(Box::new(report)));
-            Ok(())
-        }
-        MetaRequest::Export { form, path: key } => registry.export(*form, &path(key)?, &mut tell),
+        MetaRequest::Diff { text, prune } => changed(registry.compare(text, *prune, now, live).await?),
+        MetaRequest::Export { form, path: key } => return registry.export(*form, &path(key)?, &mut tell),
         MetaRequest::Import { text, apply, how } => {
-            let report = registry.import(text, *apply, how, now, live).await?;
-            tell(MetaItem::Import(Box::new(report)));
-            Ok(())
+            MetaItem::Import(Box::new(registry.import(text, *apply, how, now, live).await?))
         }
         MetaRequest::Check { path: key, online } => {
-            let key = path(key)?;
-            registry.must_be(&key)?;
-            let findings = registry.findings(*online).await;
-            for found in findings.iter().filter(|found| found.path.is_within(&key)) {
-                tell(MetaItem::Finding(Box::new(rows::finding(found))));
-            }
-            Ok(())
+            return registry.check(&path(key)?, *online, &mut tell).await;
         }
-        MetaRequest::Log { limit, generation } => registry.log(*limit, *generation, &mut tell),
+        MetaRequest::Log { limit, generation } => return registry.log(*limit, *generation, &mut tell),
         MetaRequest::Rollback { generation, how } => {
-            let report = registry.rollback(*generation, how, now, live).await?;
-            tell(MetaItem::Change(Box::new(report)));
-            Ok(())
+            changed(registry.rollback(*generation, how, now, live).await?)
         }
-        MetaRequest::Undo { how } => {
-            let report = registry.take_back(how, now, live).await?;
-            tell(MetaItem::Change(Box::new(report)));
-            Ok(())
-        }
-        MetaRequest::Confirm { author } => {
-            let generation = registry.keep(author, now).await?;
-            tell(MetaItem::Confirmed(generation));
-            Ok(())
-        }
-        request => super::backup::answer(registry, request, now, live, &mut tell).await,
-    }
+        MetaRequest::Undo { how } => changed(registry.take_back(how, now, live).await?),
+        MetaRequest::Confirm { author } => MetaItem::Confirmed(registry.keep(author, now).await?),
+        request => return super::backup::answer(registry, request, now, live, &mut tell).await,
+    };
+    tell(item);
+    Ok(())
 }
 
 impl Registry {
@@ -160,7 +137,7 @@ impl Registry {
     ) -> Result<Vec<postroad_control::meta_answer::HistoryRow>, Failed> {
         let mut past = Vec::new();
         for depth in 0..=key.depth() {
-            let found = self.base().history_of(&rows::above(key, depth), id, HISTORY_OF_VALUE);
+            let found = self.base().history_of(&key.above(depth), id, HISTORY_OF_VALUE);
             past.extend(found.map_err(store_failed)?);
         }
         past.sort_by_key(|past| std::cmp::Reverse(past.generation));
@@ -289,6 +266,15 @@ impl Registry {
         }
         for past in base.history(limit, None).map_err(store_failed)? {
             tell(MetaItem::History(Box::new(rows::history(&past, false, until(past.generation)))));
+        }
+        Ok(())
+    }
+
+    async fn check(&self, key: &KeyPath, online: bool, tell: &mut dyn FnMut(MetaItem)) -> Result<(), Failed> {
+        self.must_be(key)?;
+        let findings = self.findings(online).await;
+        for found in findings.iter().filter(|found| found.path.is_within(key)) {
+            tell(MetaItem::Finding(Box::new(rows::finding(found))));
         }
         Ok(())
     }

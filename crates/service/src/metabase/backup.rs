@@ -5,7 +5,8 @@
 mod tests;
 
 use super::answer::Disk;
-use super::{Live, Purpose, Registry, aside, failed, place, steps_between, told};
+use super::judge::Judge;
+use super::{Live, Purpose, Registry, aside, failed, steps_between, told};
 use crate::backups::{self, Backups, Listed, SCHEDULED};
 use crate::data;
 use postroad_control::meta::{How, MetaRequest, Secret, VersionWanted};
@@ -15,10 +16,7 @@ use postroad_mail::time::Wall;
 use postroad_metabase::backup::{self, Backup, BackupName, Keys, Manifest};
 use postroad_metabase::catalogue;
 use postroad_metabase::checks::{self, Finding};
-use postroad_metabase::compile::{self, Place, Problem};
 use postroad_metabase::path::KeyPath;
-use postroad_metabase::settings::Settings;
-use postroad_metabase::text::Pin;
 use postroad_metabase::tree::{Op, Tree};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -143,44 +141,23 @@ fn listed_row(listed: Listed) -> BackupRow {
     }
 }
 
-/// What would refuse a tree where it is restored: here, with what the configuration file pins, and where there is none.
-#[derive(Clone)]
-struct Judge {
-    pins: Vec<Pin>,
-    /// What is wrong here already, which a restore may leave so.
-    known: Vec<Problem>,
-    place: Place,
-}
-
-impl Judge {
-    /// Adds to a backup's row what a restore of its tree would say.
-    fn judge(&self, tree: &Tree, row: &mut BackupRow) {
-        if let Err(why) = self.compile(tree, &self.pins) {
-            row.fault = format!("It is whole, and cannot be restored here: {why}");
-        } else if !self.pins.is_empty()
-            && let Err(why) = self.compile(tree, &[])
-        {
-            row.notes
-                .push(format!("Where the configuration file does not pin it, it cannot be restored: {why}"));
-        }
-    }
-
-    fn compile(&self, tree: &Tree, pins: &[Pin]) -> Result<(), String> {
-        let effective = compile::overlay(tree, pins).map_err(|error| error.to_string())?;
-        let (_, mut problems) = Settings::of_what_fits(&effective, &self.place, 0);
-        let same = |one: &Problem, other: &Problem| (&one.path, one.id) == (&other.path, other.id);
-        problems.retain(|problem| !self.known.iter().any(|known| same(known, problem)));
-        if problems.is_empty() { Ok(()) } else { Err(told(&problems)) }
+/// Adds to a backup's row what a restore of its tree would say: here, and where no configuration file pins anything.
+fn tell_fit(tree: &Tree, judge: &Judge, row: &mut BackupRow) {
+    let unfit = |judge: &Judge| match judge.added(tree) {
+        Ok(problems) if problems.is_empty() => None,
+        Ok(problems) => Some(told(&problems)),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = unfit(judge) {
+        row.fault = format!("It is whole, and cannot be restored here: {why}");
+    } else if let Some(why) = judge.unpinned().and_then(|judge| unfit(&judge)) {
+        row.notes.push(format!("Where the configuration file does not pin it, it cannot be restored: {why}"));
     }
 }
 
 impl Registry {
     fn backups(&self) -> Backups {
         Backups::new(&self.dir)
-    }
-
-    fn judge(&self) -> Judge {
-        Judge { pins: self.pinned.pins.clone(), known: self.problems.clone(), place: place(&self.dir) }
     }
 
     /// Makes a backup: what is read back from the disk is compared with the tree, record by record, before it gets its name.
@@ -203,7 +180,7 @@ impl Registry {
             })?;
             let manifest = backup::manifest(&octets).map_err(fault)?;
             let mut row = BackupRow { verified: true, ..row(&name, version, &manifest, octets.len() as u64) };
-            judge.judge(&made.tree, &mut row);
+            tell_fit(&made.tree, &judge, &mut row);
             Ok(row)
         });
         made.await
@@ -226,7 +203,7 @@ impl Registry {
             };
             let manifest = backup::manifest(&octets).map_err(fault)?;
             let mut row = BackupRow { verified: true, ..row(&name, version, &manifest, octets.len() as u64) };
-            judge.judge(&backup.tree, &mut row);
+            tell_fit(&backup.tree, &judge, &mut row);
             Ok(Read { tree: backup.tree, row, left_out: left_out.into_iter().collect() })
         });
         read.await

@@ -1,17 +1,17 @@
 //! Files that say what is to be in the tree: a TOML text that is compared or applied, a MetaBase.xml that is brought.
 
-use super::{Live, Purpose, Registry, aside, failed, place, rows};
+use super::judge::Judge;
+use super::{Live, Purpose, Registry, aside, failed, rows};
 use postroad_control::meta::{Given, How, Prune};
 use postroad_control::meta_answer::{ChangeReport, ImportKind, ImportLine, ImportReport, Reach};
 use postroad_control::{Failed, FailedKind, TOLD_MAX};
 use postroad_mail::time::Wall;
 use postroad_metabase::catalogue;
-use postroad_metabase::compile::{self, Place, Problem};
+use postroad_metabase::compile::Problem;
 use postroad_metabase::key::Key;
 use postroad_metabase::path::KeyPath;
-use postroad_metabase::settings::Settings;
-use postroad_metabase::text::{self, Pin};
-use postroad_metabase::tree::{Delta, Op, OpError, Tree};
+use postroad_metabase::text;
+use postroad_metabase::tree::{Delta, Op, Tree};
 use postroad_metabase::xml::{self, Taken};
 use std::collections::BTreeMap;
 
@@ -160,27 +160,21 @@ impl Registry {
     }
 
     fn here(&self) -> Here {
-        let (stored, generation) = self.stored();
-        let (pins, known) = (self.pinned.pins.clone(), self.problems.clone());
-        Here { stored, generation, pins, known, place: place(&self.dir) }
+        Here { stored: self.stored().0, judge: self.judge() }
     }
 }
 
 /// What an import comes into, for a thread aside.
 struct Here {
     stored: Tree,
-    generation: u64,
-    pins: Vec<Pin>,
-    /// What is wrong already.
-    known: Vec<Problem>,
-    place: Place,
+    judge: Judge,
 }
 
 impl Here {
     /// Takes out of an import what keeps the rest from being taken.
     fn fit(&self, taken: &mut Taken) {
         for _ in 0..FIT_MAX {
-            let problems = match self.problems(&taken.ops) {
+            let problems = match self.stored.apply(&taken.ops).and_then(|after| self.judge.added(&after)) {
                 Ok(problems) if !problems.is_empty() => problems,
                 // Nothing is wrong, or the tree is full: that is told of the whole.
                 Ok(_) | Err(_) => return,
@@ -194,14 +188,6 @@ impl Here {
                 taken.refuse(&self.culprits(&taken.ops, &problems));
             }
         }
-    }
-
-    /// What is wrong with the tree after some steps, and was not before.
-    fn problems(&self, ops: &[Op]) -> Result<Vec<Problem>, OpError> {
-        let after = compile::overlay(&self.stored.apply(ops)?, &self.pins)?;
-        let (_, problems) = Settings::of_what_fits(&after, &self.place, self.generation);
-        let is_known = |one: &Problem| self.known.iter().any(|known| is_same(known, one));
-        Ok(problems.into_iter().filter(|problem| !is_known(problem)).collect())
     }
 
     /// The steps that brought problems up in records that are not of the import: one such as a MaxMessageSize above the
@@ -218,9 +204,7 @@ impl Here {
                 let others =
                     seen.iter().enumerate().filter(|(other, _)| other != at).map(|(_, op)| op.clone());
                 let after = self.stored.apply(&others.collect::<Vec<_>>());
-                let after = after.and_then(|after| compile::overlay(&after, &self.pins));
-                let left = after.map(|after| compile::problems_of_server(&after, &self.place));
-                left.is_ok_and(|left| !left.iter().any(|left| is_same(left, problem)))
+                after.and_then(|after| self.judge.has(&after, problem)) == Ok(false)
             };
             let blamed = (0..seen.len()).find(is_to_blame);
             let blamed = blamed.map_or(&seen[..], |at| seen.get(at..=at).unwrap_or_default());
@@ -231,10 +215,6 @@ impl Here {
         }
         why
     }
-}
-
-fn is_same(one: &Problem, other: &Problem) -> bool {
-    (&one.path, one.id) == (&other.path, other.id)
 }
 
 fn is_refused(made: &Result<ChangeReport, Failed>) -> bool {

@@ -5,6 +5,7 @@
 mod answer;
 mod backup;
 mod files;
+mod judge;
 mod plan;
 mod rows;
 mod steps;

@@ -227,10 +227,6 @@ impl Registry {
         }
     }
 
-    fn is_known(&self, problem: &Problem) -> bool {
-        self.problems.iter().any(|known| (&known.path, known.id) == (&problem.path, problem.id))
-    }
-
     /// What a change makes wrong that shows when the service is started without the configuration file.
     fn unfit_without_pins(&self, before: &Tree, after: &Tree) -> Option<String> {
         let known = self.hidden_problems(before);
@@ -252,7 +248,7 @@ impl Registry {
             OpError::NoRecord(path, id) => {
                 let name = catalogue::name_of(*id);
                 let inherits = match self.effective.resolve(path, *id) {
-                    Some(seen) => format!("what it sees is that of {}", rows::above(path, seen.depth)),
+                    Some(seen) => format!("what it sees is that of {}", path.above(seen.depth)),
                     None => String::from("nor does a key above it; the default holds"),
                 };
                 format!("{path} has no {name} of its own: {inherits}")
@@ -333,12 +329,8 @@ impl Registry {
             );
             failed(FailedKind::Refused, what)
         };
-        let effective = compile::overlay(&undone, &self.pinned.pins).map_err(|error| barred(&error))?;
-        let (_, problems) = Settings::of_what_fits(&effective, &place(&self.dir), generation);
-        match problems.iter().find(|problem| !self.is_known(problem)) {
-            Some(problem) => Err(barred(problem)),
-            None => Ok(()),
-        }
+        let added = self.judge().added(&undone).map_err(|error| barred(&error))?;
+        added.first().map_or(Ok(()), |problem| Err(barred(problem)))
     }
 
     /// The pin that would hide what a step does: one above the virtual server holds for it, whatever it has itself. Nothing is

@@ -5,11 +5,12 @@ use postroad_control::meta::MetaStep;
 use postroad_control::meta_answer::{
     Difference, DifferenceKind, Finding, HistoryRow, KeyRow, Mark as Shown, PropertyRow, RecordRow, ValueRow,
 };
-use postroad_control::{TOLD_MAX, VALUE_TOLD_MAX};
+use postroad_control::{TOLD_MAX, VALUE_TOLD_MAX, attributes};
 use postroad_metabase::catalogue;
 use postroad_metabase::checks;
+use postroad_metabase::ids::KEY_TYPE;
 use postroad_metabase::path::KeyPath;
-use postroad_metabase::record::{ATTRIBUTE_NAMES, IS_INHERITED, Record, SECURE};
+use postroad_metabase::record::{IS_INHERITED, Record, SECURE};
 use postroad_metabase::schema::{Default, Mark, Property};
 use postroad_metabase::store::Past;
 use postroad_metabase::tree::{Delta, Node, Op, Resolved, expanded};
@@ -34,7 +35,7 @@ impl Registry {
         let record = resolved.record;
         let inherited = resolved.depth < path.depth();
         let path = &self.effective.spelled(path);
-        let from = above(path, resolved.depth);
+        let from = path.above(resolved.depth);
         let pin = self.pinned.pins.iter().find(|pin| pin.path == from && pin.record.id == record.id);
         let pinned = pin.map(|pin| self.place_of(pin));
         let mut shown = values::show(record);
@@ -51,7 +52,7 @@ impl Registry {
             id: record.id,
             name: catalogue::name_of(record.id).into_owned(),
             attributes,
-            attribute_names: attribute_names(attributes),
+            attribute_names: attributes::names(attributes),
             user_type: record.user_type,
             data_type: record.data.stored_type().name().into(),
             value: shown.value,
@@ -74,27 +75,6 @@ impl Registry {
     }
 }
 
-/// The path of the key that stands `depth` below the root on the way to `path`.
-pub(super) fn above(path: &KeyPath, depth: usize) -> KeyPath {
-    let mut above = path.clone();
-    while above.depth() > depth {
-        let Some(parent) = above.parent() else { break };
-        above = parent;
-    }
-    above
-}
-
-pub(super) fn attribute_names(attributes: u32) -> String {
-    let known = ATTRIBUTE_NAMES.iter().copied().chain([(IS_INHERITED, "ISINHERITED")]);
-    let mut names: Vec<String> =
-        known.clone().filter(|(bit, _)| attributes & bit != 0).map(|(_, name)| name.to_owned()).collect();
-    let other = attributes & !known.fold(0, |all, (bit, _)| all | bit);
-    if other != 0 {
-        names.push(format!("0x{other:x}"));
-    }
-    if names.is_empty() { String::from("NO_ATTRIBUTES") } else { names.join(" | ") }
-}
-
 /// What a record does at the key that has it.
 fn mark_at(path: &KeyPath, record: &Record) -> Shown {
     match mark(catalogue::by_id(record.id)) {
@@ -108,7 +88,7 @@ fn mark(property: Option<&Property>) -> Shown {
         None => Shown::Unknown,
         Some(Mark::InForce { .. }) => Shown::InForce,
         // What a key is has its effect in every MetaBase.xml: it names the key's element.
-        Some(Mark::Kept) if property.is_some_and(|property| property.name == "KeyType") => Shown::InForce,
+        Some(Mark::Kept) if property.is_some_and(|property| property.id == KEY_TYPE) => Shown::InForce,
         Some(Mark::Kept) => Shown::Kept,
         Some(Mark::Refused(_)) => Shown::Refused,
     }
@@ -126,7 +106,7 @@ pub(super) fn property(property: &Property) -> PropertyRow {
         doc: property.doc.into(),
         expectation: property.takes(),
         fresh: default(property, property.fresh),
-        absent: default(property, property.absent.unwrap_or(property.fresh)),
+        absent: default(property, property.absent()),
         bounds: property.bounds,
         names: pairs(property.names),
         bits: pairs(property.bits),
@@ -169,12 +149,10 @@ pub(super) fn difference(delta: &Delta) -> Difference {
                 && was == is
             {
                 // It differs in what stands beside the value.
-                was = format!(
-                    "{was}  [{}, user type {}]",
-                    attribute_names(before.attributes),
-                    before.user_type
-                );
-                is = format!("{is}  [{}, user type {}]", attribute_names(after.attributes), after.user_type);
+                let beside = |of: &Record| {
+                    format!("  [{}, user type {}]", attributes::names(of.attributes), of.user_type)
+                };
+                (was, is) = (was + &beside(before), is + &beside(after));
             }
             Difference {
                 id: Some(*id),

@@ -3,6 +3,7 @@
 use super::{Registry, failed};
 use postroad_control::meta::MetaStep;
 use postroad_control::{Failed, FailedKind};
+use postroad_metabase::ids::KEY_TYPE;
 use postroad_metabase::key::KeyKind;
 use postroad_metabase::path::KeyPath;
 use postroad_metabase::record::{INHERIT, Record, SECURE, StoredType};
@@ -34,16 +35,8 @@ pub(super) fn path(text: &str) -> Result<KeyPath, Failed> {
 /// The property of a name in any case, an id, or `UnknownName_61537`.
 pub(super) fn named(text: &str) -> Result<Named, Failed> {
     let text = text.trim();
-    if let Some(property) = catalogue::by_name(text) {
-        return Ok(Named { id: property.id, property: Some(property) });
-    }
-    let number = text.strip_prefix("UnknownName_").unwrap_or(text);
-    let id = match number.strip_prefix("0x").or_else(|| number.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => number.parse().ok(),
-    };
-    if let Some(id) = id.filter(|id| *id != 0) {
-        return Ok(Named { id, property: catalogue::by_id(id) });
+    if let Some((id, property)) = catalogue::named(text).filter(|(id, _)| *id != 0) {
+        return Ok(Named { id, property });
     }
     let hint = catalogue::nearest(text).map_or_else(
         || String::from("docs/settings.md lists those that are; any other one is named by its id"),
@@ -201,5 +194,3 @@ pub(super) fn notes(deltas: &[Delta]) -> Vec<String> {
     }
     notes
 }
-
-const KEY_TYPE: u32 = 1002;

@@ -4,6 +4,7 @@ use super::*;
 use crate::listen::Prepared;
 use crate::metabase::{AtRest, Used, answer};
 use postroad_control::meta::MetaStep;
+use postroad_metabase::settings::Settings;
 use std::sync::Arc;
 
 /// A service of which nobody can say whether it is well.
