@@ -291,6 +291,32 @@ fn a_spool_of_version_1_is_brought_to_this_one() {
     compare(&mut pair);
 }
 
+/// After opening, the folder of large contents is looked through some at a time, while some of them go.
+#[test]
+fn large_contents_go_while_the_folder_is_looked_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let ids = 1..=100;
+    let size = (4 << 20) + 1;
+    let drafts: Vec<Record> = ids
+        .clone()
+        .map(|id| {
+            let draft = fs::File::create(draft_path(dir.path(), DraftId(id))).unwrap();
+            draft.set_len(size).unwrap();
+            accept(id, size as usize, Content::Draft(DraftId(id)))
+        })
+        .collect();
+    store.commit(&drafts).unwrap();
+    drop(store);
+    let mut store = open(dir.path());
+    store.tend(NOW).unwrap();
+    store.commit(&ids.map(|id| Record::Settle { id: MessageId(id) }).collect::<Vec<_>>()).unwrap();
+    for _ in 0..20 {
+        store.tend(NOW).unwrap();
+    }
+    assert_eq!(fs::read_dir(dir.path().join("bodies")).unwrap().count(), 0);
+}
+
 #[test]
 fn an_intake_that_does_not_belong_to_the_tables_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -345,7 +345,11 @@ fn list(folder: &Path) -> Result<ReadDir> {
 fn remove(path: &Path) -> Result<()> {
     let gone =
         if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    gone.map_err(at(path))
+    match gone {
+        // One that is dead may be buried between being listed and being looked at.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        gone => gone.map_err(at(path)),
+    }
 }
 
 fn check_size(message: &Message, len: u64) -> Result<()> {
