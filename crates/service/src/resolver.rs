@@ -228,6 +228,8 @@ impl DnsShell {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => self.tell(Input::DatagramFailed { server, slot, fault: fault_of(&error) }),
             }
+            // What was tried without waiting counts for nothing with the runtime: a flood of datagrams would hold the thread.
+            tokio::task::coop::consume_budget().await;
         }
     }
 
