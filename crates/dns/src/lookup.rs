@@ -125,6 +125,7 @@ impl Resolver {
             policy: key.policy,
             standings,
             parts_allowed: key.mail
+                && key.policy.parts()
                 && key.confirm.is_none()
                 && [MX_TYPE, A_TYPE, AAAA_TYPE].contains(&key.rtype),
             confirming: key.confirm.is_some(),
