@@ -107,14 +107,15 @@ impl Resolver {
     }
 
     /// No second witness answered. One with proof is enough then, unless another server failed over the name; one without is enough
-    /// when he says the same later.
+    /// when he says the same later. Neither is enough where another server has an answer that cannot be had whole.
     fn unconfirmed(&mut self, number: u64, first: First) {
         let Some(lookup) = self.lookups.get(&number) else {
             return;
         };
-        let disputed = lookup.trail.iter().any(|exchange| exchange.rcode == Some(SERVFAIL));
-        if first.proof && disputed {
-            return self.fail(number, CauseKind::ServerFailure);
+        let failed = lookup.trail.iter().any(|exchange| exchange.rcode == Some(SERVFAIL));
+        let kind = lookup.kind();
+        if kind == CauseKind::Truncated || (first.proof && failed) {
+            return self.fail(number, kind);
         }
         let key = (lookup.key.name.clone(), lookup.key.rtype);
         if first.proof || self.seen_before(key) {
