@@ -237,7 +237,7 @@ impl Resolver {
         else {
             return;
         };
-        let good = matches!(worth, Worth::Set | Worth::Absent { .. } | Worth::Alias);
+        let good = matches!(worth, Worth::Set | Worth::Absent { .. } | Worth::Alias | Worth::Truncated);
         let Some(server) = self.servers.get_mut(step.server).filter(|_| good && step.rung == Rung::Udp)
         else {
             return;
