@@ -153,8 +153,11 @@ impl Resolver {
         if key.confirm.is_none() {
             self.tell_unreachable(key.policy);
             let expires = self.now.mono + FAILURE_MAX.min(self.settings.timeouts.lookup);
-            let failure = Failure { cause: cause.clone(), expires, trail: trail.clone() };
-            self.cache.keep_failure(self.now.mono, (key.name.clone(), key.rtype), key.policy, failure);
+            // Mail may get along with the parts of what is too large for anything else.
+            if key.mail || kind != CauseKind::Truncated {
+                let failure = Failure { cause: cause.clone(), expires, trail: trail.clone() };
+                self.cache.keep_failure(self.now.mono, (key.name.clone(), key.rtype), key.policy, failure);
+            }
             resolved.expires = expires;
             if let Some(entry) = self.stale_entry(&key, &cause) {
                 let expired = self.now.mono - entry.expires;
