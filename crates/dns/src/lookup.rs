@@ -1,6 +1,6 @@
 //! Lookups: one record set each, from the first query to what came of it.
 
-use crate::answer::{CauseKind, Provenance};
+use crate::answer::CauseKind;
 use crate::exchange::{Exchange, ExchangeOutcome, Transport, rtype_name};
 use crate::fact::Fact;
 use crate::flight::{Ask, Heard, Owner};
@@ -8,7 +8,7 @@ use crate::ladder::{Ladder, Mark, Next, Rung, Standing, Step};
 use crate::name::Name;
 use crate::nexthop::Need;
 use crate::policy::Policy;
-use crate::resolved::{Resolved, Said, busy, failed};
+use crate::resolved::{Resolved, busy, failed};
 use crate::resolver::{Output, Resolver};
 use crate::timers::Timer;
 use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, Reply};
@@ -138,14 +138,12 @@ impl Resolver {
             return Some(Resolved { cached: true, ..Resolved::from(entry.clone()) });
         }
         let failure = self.cache.failure(self.now.mono, &at, key.policy)?;
-        let stale = self.stale(key, &failure.cause).map(|stale| Resolved { cached: true, ..stale });
-        Some(stale.unwrap_or_else(|| Resolved {
-            said: Said::Failed(failure.cause.clone()),
-            provenance: Provenance::Complete,
+        let resolved = self.instead(key, failure.cause.kind).unwrap_or_else(|| Resolved {
             expires: failure.expires,
             trail: failure.trail.clone(),
-            cached: true,
-        }))
+            ..failed(self.now.mono, failure.cause.clone())
+        });
+        Some(Resolved { cached: true, ..resolved })
     }
 
     /// Takes the next step, if none is being waited for.

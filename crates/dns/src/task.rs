@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, Cause, CauseKind, Provenance, Question, TRAIL_MAX, Verdict};
 use crate::exchange::Exchange;
+use crate::fact::Fact;
 use crate::lookup::{First, LookupKey};
 use crate::name::Name;
 use crate::nexthop::{Conclusion, Decision, Found, Need, decide, exchangers};
@@ -181,10 +182,10 @@ impl Resolver {
 
     fn out_of_time(&self, number: u64, need: &Need) -> Resolved {
         let text = format!("no answer for {} {} in time", crate::exchange::rtype_name(need.rtype), need.name);
-        let cause = Cause { text, dns_fault: true, kind: CauseKind::Unreachable };
         let key = self.lookup_key(number, need).filter(|key| key.confirm.is_none());
-        let stale = key.and_then(|key| self.stale(&key, &cause));
-        stale.unwrap_or_else(|| failed(self.now.mono, cause))
+        let instead = key.and_then(|key| self.instead(&key, CauseKind::Unreachable));
+        let cause = Cause { text, dns_fault: true, kind: CauseKind::Unreachable };
+        instead.unwrap_or_else(|| failed(self.now.mono, cause))
     }
 
     fn conclude(&mut self, number: u64, conclusion: Conclusion) {
@@ -195,6 +196,7 @@ impl Resolver {
         if mail && matches!(&conclusion.verdict, Verdict::Unresolved(cause) if cause.dns_fault) {
             self.tell_mail_waits(&task.trail);
         }
+        self.tell_stale(&task.found);
         let got = task.found.got.values();
         let expires = got.clone().map(|resolved| resolved.expires).min().unwrap_or(self.now.mono);
         let provenance =
@@ -204,6 +206,15 @@ impl Resolver {
         let answer = Arc::new(Answer { provenance, from_cache, trail: task.trail, ..answer });
         for id in task.waiters {
             self.emit(Output::Found { id, answer: answer.clone() });
+        }
+    }
+
+    /// Tells of the stale record sets among those by which a question was answered, however they came there.
+    fn tell_stale(&mut self, found: &Found) {
+        for (need, resolved) in &found.got {
+            if let Some((domain, expired)) = need.name.domain().zip(resolved.expired) {
+                self.emit(Output::Fact(Fact::StaleUsed { domain, expired }));
+            }
         }
     }
 

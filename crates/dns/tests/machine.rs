@@ -5,7 +5,8 @@
 
 mod world;
 
-use postroad_dns::answer::{Answer, CauseKind, Question, Verdict};
+use postroad_dns::answer::{Answer, CauseKind, Provenance, Question, Verdict};
+use postroad_dns::fact::Fact;
 use postroad_dns::policy::Policy;
 use postroad_dns::resolver::{ConnId, Input, LookupId, Output, Resolver, SLOTS};
 use postroad_dns::settings::Settings;
@@ -105,6 +106,55 @@ impl Behaviour for Opened {
     fn tcp(&mut self, _server: SocketAddr) -> Tcp {
         if self.0 { Tcp::Open } else { Tcp::Refused }
     }
+}
+
+/// A server that is silent by any transport until it is switched on.
+struct Switched(bool);
+
+impl Behaviour for Switched {
+    fn reply(&mut self, query: &Query) -> Vec<Sent> {
+        if self.0 { Obliging.reply(query) } else { Vec::new() }
+    }
+
+    fn tcp(&mut self, _server: SocketAddr) -> Tcp {
+        if self.0 { Tcp::Open } else { Tcp::Mute }
+    }
+}
+
+#[test]
+fn what_another_lookup_brought_meanwhile_is_not_stale() {
+    let mut world = World::new(settings(), 1, Switched(false));
+    let id = world.ask(next_hop("a.example"), Policy::Adaptive);
+    world.pass(Duration::from_secs(7));
+    world.behaviour = Switched(true);
+    // All that the first can send is sent and lost. Its time ends half a second later.
+    world.find(Question::Records("a.example".to_owned(), 15), Policy::Adaptive);
+    assert!(!world.found.contains_key(&id));
+    world.pass(Duration::from_secs(1));
+    let (answer, _) = &world.found[&id];
+    assert!(matches!(answer.verdict, Verdict::Hosts(_)), "{:?}", answer.verdict);
+    assert_eq!(answer.provenance, Provenance::Complete);
+    assert!(!stale_told(&world), "{:?}", world.facts);
+}
+
+#[test]
+fn a_stale_answer_that_nobody_waits_for_is_not_used() {
+    let mut world = World::new(settings(), 1, Switched(true));
+    world.find(next_hop("a.example"), Policy::Adaptive);
+    world.pass(Duration::from_secs(400));
+    world.behaviour = Switched(false);
+    let id = world.ask(next_hop("a.example"), Policy::Adaptive);
+    world.pass(Duration::from_secs(1));
+    world.handle(Input::Cancel { id: LookupId(id) });
+    world.pass(Duration::from_secs(20));
+    assert!(!stale_told(&world), "{:?}", world.facts);
+    let (answer, _) = world.find(next_hop("a.example"), Policy::Adaptive);
+    assert_eq!(answer.provenance, Provenance::Stale);
+    assert!(stale_told(&world), "{:?}", world.facts);
+}
+
+fn stale_told<B>(world: &World<B>) -> bool {
+    world.facts.iter().any(|fact| matches!(fact, Fact::StaleUsed { .. }))
 }
 
 #[test]
