@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Cause, CauseKind, Provenance, Question, TRAIL_MAX, Verdict};
 use crate::exchange::Exchange;
 use crate::fact::Fact;
-use crate::lookup::{First, LookupKey};
+use crate::lookup::{First, Lookup, LookupKey};
 use crate::name::Name;
 use crate::nexthop::{Conclusion, Decision, Found, Need, decide, exchangers};
 use crate::policy::Policy;
@@ -182,10 +182,13 @@ impl Resolver {
 
     fn out_of_time(&self, number: u64, need: &Need) -> Resolved {
         let text = format!("no answer for {} {} in time", crate::exchange::rtype_name(need.rtype), need.name);
-        let key = self.lookup_key(number, need).filter(|key| key.confirm.is_none());
-        let instead = key.and_then(|key| self.instead(&key, CauseKind::Unreachable));
-        let cause = Cause { text, dns_fault: true, kind: CauseKind::Unreachable };
-        instead.unwrap_or_else(|| failed(self.now.mono, cause))
+        let key = self.lookup_key(number, need);
+        let lookup = key.as_ref().and_then(|key| self.lookups.get(self.by_key.get(key)?));
+        // Until something is heard, nobody has answered.
+        let kind = lookup.filter(|l| !l.trail.is_empty()).map_or(CauseKind::Unreachable, Lookup::kind);
+        let key = key.filter(|key| key.confirm.is_none());
+        let cause = Cause { text, dns_fault: true, kind };
+        key.and_then(|key| self.instead(&key, kind)).unwrap_or_else(|| failed(self.now.mono, cause))
     }
 
     fn conclude(&mut self, number: u64, conclusion: Conclusion) {
