@@ -1,9 +1,9 @@
 //! Tasks: one question each, from those who ask it to the answer they get. Equal questions under one policy are one task.
 
 use crate::answer::{Answer, Cause, CauseKind, Provenance, Question, TRAIL_MAX, Verdict};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, rtype_name};
 use crate::fact::Fact;
-use crate::lookup::{First, Lookup, LookupKey};
+use crate::lookup::{First, LookupKey};
 use crate::name::Name;
 use crate::nexthop::{Conclusion, Decision, Found, Need, decide, exchangers};
 use crate::policy::Policy;
@@ -180,15 +180,20 @@ impl Resolver {
         }
     }
 
+    /// What an open need comes to at the end of the task's time: by what its lookup has heard so far.
     fn out_of_time(&self, number: u64, need: &Need) -> Resolved {
-        let text = format!("no answer for {} {} in time", crate::exchange::rtype_name(need.rtype), need.name);
         let key = self.lookup_key(number, need);
         let lookup = key.as_ref().and_then(|key| self.lookups.get(self.by_key.get(key)?));
-        // Until something is heard, nobody has answered.
-        let kind = lookup.filter(|l| !l.trail.is_empty()).map_or(CauseKind::Unreachable, Lookup::kind);
-        let key = key.filter(|key| key.confirm.is_none());
-        let cause = Cause { text, dns_fault: true, kind };
-        key.and_then(|key| self.instead(&key, kind)).unwrap_or_else(|| failed(self.now.mono, cause))
+        let (kind, text, trail) = match lookup.filter(|lookup| !lookup.trail.is_empty()) {
+            Some(lookup) => (lookup.kind(), lookup.tell(lookup.kind()), lookup.trail.as_slice()),
+            None => {
+                let asked = format!("{} {}", rtype_name(need.rtype), need.name);
+                (CauseKind::Unreachable, format!("no answer for {asked} in time"), &[][..])
+            }
+        };
+        let resolved = failed(self.now.mono, Cause { text, dns_fault: true, kind });
+        let instead = key.filter(|key| key.confirm.is_none()).and_then(|key| self.instead(&key, kind));
+        Resolved { trail: trail.into(), ..instead.unwrap_or(resolved) }
     }
 
     fn conclude(&mut self, number: u64, conclusion: Conclusion) {
