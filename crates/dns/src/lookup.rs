@@ -334,11 +334,13 @@ impl Resolver {
         let Some(lookup) = self.lookups.get_mut(&number) else {
             return;
         };
-        let slow = lookup.current.take().and_then(|flight| self.flights.get(&flight));
-        if let Some(flight) = slow {
-            lookup.note(flight.exchange(self.now.mono, ExchangeOutcome::TimedOut, None));
+        let waited_for = lookup.current.and_then(|flight| self.flights.get(&flight));
+        // The connection may have failed since, and a datagram be waited for, which has its own time.
+        if let Some(slow) = waited_for.filter(|flight| flight.step.rung == Rung::Tcp) {
+            lookup.current = None;
+            lookup.note(slow.exchange(self.now.mono, ExchangeOutcome::TimedOut, None));
+            self.advance(number);
         }
-        self.advance(number);
     }
 
     /// The lookup's time is over.
