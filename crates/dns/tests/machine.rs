@@ -181,6 +181,43 @@ fn a_change_of_the_waits_for_probes_holds_for_the_one_under_way() {
     assert!(world.resolver.servers(world.now)[0].transports[1].down.is_none());
 }
 
+/// A server that refuses half of the connections, as chance will have it, and fails over the others.
+struct Flapping(u32);
+
+impl Behaviour for Flapping {
+    fn reply(&mut self, query: &Query) -> Vec<Sent> {
+        let message = Message { ra: true, rcode: 2, ..Message::default() };
+        vec![Sent { bytes: message.encode(query), ..Sent::default() }]
+    }
+
+    fn tcp(&mut self, _server: SocketAddr) -> Tcp {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if self.0 >> 31 == 0 { Tcp::Refused } else { Tcp::Closes }
+    }
+}
+
+#[test]
+fn a_server_that_comes_and_goes_does_not_drive_the_mail() {
+    let mut world = World::new(settings(), 1, Flapping(0));
+    let mut released = 0;
+    let start = world.now.mono;
+    // A hundred hops wait for DNS, and are due again whenever that is released.
+    let ask = |world: &mut World<Flapping>| {
+        for n in 0..100 {
+            world.ask(next_hop(&format!("d{n}.example")), Policy::TcpOnly);
+        }
+    };
+    ask(&mut world);
+    while world.now.mono - start < Duration::from_secs(60) {
+        world.pass(Duration::from_millis(10));
+        if world.released > released {
+            released = world.released;
+            ask(&mut world);
+        }
+    }
+    assert!((2..=13).contains(&released), "{released} releases in a minute");
+}
+
 #[test]
 fn too_many_questions_are_refused_at_once() {
     let mut world = World::new(settings(), 1, Obliging);
