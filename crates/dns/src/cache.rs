@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// Sets and absences kept: about 60 MB at 600 octets each. Beyond, the one that ends first makes room.
 const ENTRIES_MAX: usize = 100_000;
+/// Records and exchanges of all entries, of which an honest one has two to four. Sets of a thousand long names, as a hostile zone may
+/// have them, would fill gigabytes before there are too many entries.
+const WEIGHT_MAX: usize = 500_000;
 /// Failures kept. Beyond, no more are until some end: they only save queries.
 const FAILURES_MAX: usize = 10_000;
 /// RFC 8767 §4: TTLs are capped, at a day here.
@@ -70,6 +73,8 @@ pub(crate) struct Cache {
     entries: BTreeMap<Key, Entry>,
     /// When each entry leaves.
     leaving: BTreeSet<(Mono, Key)>,
+    /// Of all entries.
+    weight: usize,
     failures: BTreeMap<(Key, Policy), Failure>,
 }
 
@@ -90,11 +95,12 @@ impl Cache {
         for policy in Policy::ALL {
             self.failures.remove(&(key.clone(), policy));
         }
-        while self.leaving.first().is_some_and(|(at, _)| *at <= now || self.entries.len() >= ENTRIES_MAX) {
-            if let Some((_, gone)) = self.leaving.pop_first() {
-                self.entries.remove(&gone);
-            }
+        let full =
+            |cache: &Self| cache.entries.len() >= ENTRIES_MAX || cache.weight + entry.weight() > WEIGHT_MAX;
+        while let Some((_, gone)) = self.leaving.first().filter(|(at, _)| *at <= now || full(self)).cloned() {
+            self.remove(&gone);
         }
+        self.weight += entry.weight();
         self.leaving.insert((leaves(&key, &entry), key.clone()));
         self.entries.insert(key, entry.clone());
         entry
@@ -122,6 +128,7 @@ impl Cache {
     /// Forgets one entry.
     pub(crate) fn remove(&mut self, key: &Key) {
         if let Some(old) = self.entries.remove(key) {
+            self.weight -= old.weight();
             self.leaving.remove(&(leaves(key, &old), key.clone()));
         }
     }
@@ -153,7 +160,16 @@ impl Cache {
         };
         self.entries.retain(|(held, _), _| !held.is_within(name));
         self.leaving.retain(|(_, (held, _))| !held.is_within(name));
+        self.weight = self.entries.values().map(Entry::weight).sum();
         self.failures.retain(|((held, _), _), _| !held.is_within(name));
+    }
+}
+
+impl Entry {
+    /// Its records and exchanges.
+    fn weight(&self) -> usize {
+        let records = if let Kept::Set(set) = &self.kept { set.len() } else { 0 };
+        records + self.trail.len()
     }
 }
 
@@ -162,5 +178,32 @@ fn leaves(key: &Key, entry: &Entry) -> Mono {
     match entry.kept {
         Kept::Set(_) if [MX_TYPE, A_TYPE, AAAA_TYPE].contains(&key.1) => entry.expires + STALE_FOR,
         Kept::Set(_) | Kept::Absent(_) => entry.expires,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_sets_do_not_fill_the_memory() {
+        let mut cache = Cache::default();
+        let host = |n: u32| Data::Address(std::net::Ipv4Addr::from(n).into());
+        let set: Arc<[Data]> = (0..1000).map(host).collect();
+        let key = |n: u32| (Name::from_text(&format!("d{n}.example")).unwrap(), MX_TYPE);
+        let mut keep = |n: u32, set: &Arc<[Data]>| {
+            cache.keep(Mono(1), key(n), Kept::Set(set.clone()), 60 + n, Arc::new([]));
+            (cache.entries.len(), cache.leaving.len(), cache.weight)
+        };
+        for n in 0..500 {
+            keep(n, &set);
+        }
+        assert_eq!(keep(500, &set), (500, 500, WEIGHT_MAX));
+        // The same again takes no more room, and a small one makes less of it.
+        assert_eq!(keep(500, &set), (500, 500, WEIGHT_MAX));
+        assert_eq!(keep(499, &set[..1].into()), (500, 500, WEIGHT_MAX - 999));
+        assert!(cache.fresh(Mono(1), &key(0)).is_none(), "what ends first makes room");
+        cache.flush(Some(&key(499).0));
+        assert_eq!(cache.weight, 499_000);
     }
 }

@@ -1,7 +1,7 @@
 //! How a lookup ends: with a record set, an absence, parts, stale records, or a failure.
 
 use crate::answer::{Cause, CauseKind, Provenance};
-use crate::cache::{Absent, Entry, FAILURE_MAX, Failure, Kept};
+use crate::cache::{Absent, FAILURE_MAX, Failure, Kept};
 use crate::exchange::{Exchange, Transport};
 use crate::fact::Fact;
 use crate::lookup::{First, LookupKey};
@@ -11,7 +11,6 @@ use crate::resolved::{Resolved, Said, failed, said};
 use crate::resolver::{Output, Resolver, SIGHTS_MAX};
 use crate::timers::Timer;
 use crate::wire::Reply;
-use postroad_mail::time::Mono;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,14 +106,15 @@ impl Resolver {
     }
 
     /// No second witness answered. One with proof is enough then, unless another server failed over the name; one without is enough
-    /// when he says the same later.
+    /// when he says the same later. Neither is enough where another server has an answer that cannot be had whole.
     fn unconfirmed(&mut self, number: u64, first: First) {
         let Some(lookup) = self.lookups.get(&number) else {
             return;
         };
-        let disputed = lookup.trail.iter().any(|exchange| exchange.rcode == Some(SERVFAIL));
-        if first.proof && disputed {
-            return self.fail(number, CauseKind::ServerFailure);
+        let failed = lookup.trail.iter().any(|exchange| exchange.rcode == Some(SERVFAIL));
+        let kind = lookup.kind();
+        if kind == CauseKind::Truncated || (first.proof && failed) {
+            return self.fail(number, kind);
         }
         let key = (lookup.key.name.clone(), lookup.key.rtype);
         if first.proof || self.seen_before(key) {
@@ -152,16 +152,13 @@ impl Resolver {
         if key.confirm.is_none() {
             self.tell_unreachable(key.policy);
             let expires = self.now.mono + FAILURE_MAX.min(self.settings.timeouts.lookup);
-            let failure = Failure { cause: cause.clone(), expires, trail: trail.clone() };
-            self.cache.keep_failure(self.now.mono, (key.name.clone(), key.rtype), key.policy, failure);
-            resolved.expires = expires;
-            if let Some(entry) = self.stale_entry(&key, &cause) {
-                let expired = self.now.mono - entry.expires;
-                resolved = stale_of(entry, self.now.mono);
-                if let Some(domain) = key.name.domain() {
-                    self.emit(Output::Fact(Fact::StaleUsed { domain, expired }));
-                }
+            // Mail may get along with the parts of what is too large for anything else.
+            if key.mail || kind != CauseKind::Truncated {
+                let failure = Failure { cause: cause.clone(), expires, trail: trail.clone() };
+                self.cache.keep_failure(self.now.mono, (key.name.clone(), key.rtype), key.policy, failure);
             }
+            resolved.expires = expires;
+            resolved = self.instead(&key, kind).unwrap_or(resolved);
         }
         self.finish(number, Resolved { trail, ..resolved });
     }
@@ -181,19 +178,17 @@ impl Resolver {
         }
     }
 
-    /// An expired record set, where it may be used: under adaptive after any failure, else only if nobody answered at all.
-    pub(crate) fn stale(&self, key: &LookupKey, cause: &Cause) -> Option<Resolved> {
-        self.stale_entry(key, cause).map(|entry| stale_of(entry, self.now.mono))
+    /// What serves in place of an answer: what another lookup brought meanwhile, or a record set whose time is over. That is used under
+    /// adaptive after any failure, else only if nobody answered at all.
+    pub(crate) fn instead(&self, key: &LookupKey, kind: CauseKind) -> Option<Resolved> {
+        let (now, at) = (self.now.mono, (key.name.clone(), key.rtype));
+        if let Some(entry) = self.cache.fresh(now, &at) {
+            return Some(entry.clone().into());
+        }
+        let allowed =
+            key.policy == Policy::Adaptive || matches!(kind, CauseKind::Unreachable | CauseKind::NoServer);
+        let entry = self.cache.stale(now, &at).filter(|_| allowed)?.clone();
+        let (expires, expired) = (now + STALE_TTL, Some(now - entry.expires));
+        Some(Resolved { provenance: Provenance::Stale, expires, expired, ..entry.into() })
     }
-
-    fn stale_entry(&self, key: &LookupKey, cause: &Cause) -> Option<&Entry> {
-        let allowed = key.policy == Policy::Adaptive
-            || matches!(cause.kind, CauseKind::Unreachable | CauseKind::NoServer);
-        self.cache.stale(self.now.mono, &(key.name.clone(), key.rtype)).filter(|_| allowed)
-    }
-}
-
-fn stale_of(entry: &Entry, now: Mono) -> Resolved {
-    let expires = now + STALE_TTL;
-    Resolved { provenance: Provenance::Stale, expires, ..Resolved::from(entry.clone()) }
 }

@@ -143,7 +143,9 @@ impl Standing {
     pub(crate) fn truncated_to_the_end(&self, parts_allowed: bool) -> bool {
         self.udp == Mark::Truncated
             && !matches!(self.large, Mark::Fresh | Mark::Open)
-            && (!parts_allowed || (self.plains >= PLAINS_MAX && self.plain != Mark::Open))
+            && (!parts_allowed
+                || self.plain == Mark::Failed
+                || (self.plains >= PLAINS_MAX && self.plain != Mark::Open))
     }
 }
 

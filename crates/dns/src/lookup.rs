@@ -1,6 +1,6 @@
 //! Lookups: one record set each, from the first query to what came of it.
 
-use crate::answer::{CauseKind, Provenance};
+use crate::answer::CauseKind;
 use crate::exchange::{Exchange, ExchangeOutcome, Transport, rtype_name};
 use crate::fact::Fact;
 use crate::flight::{Ask, Heard, Owner};
@@ -8,7 +8,7 @@ use crate::ladder::{Ladder, Mark, Next, Rung, Standing, Step};
 use crate::name::Name;
 use crate::nexthop::Need;
 use crate::policy::Policy;
-use crate::resolved::{Resolved, Said, busy, failed};
+use crate::resolved::{Resolved, busy, failed};
 use crate::resolver::{Output, Resolver};
 use crate::timers::Timer;
 use crate::wire::{A_TYPE, AAAA_TYPE, Data, MX_TYPE, Reply};
@@ -125,6 +125,7 @@ impl Resolver {
             policy: key.policy,
             standings,
             parts_allowed: key.mail
+                && key.policy.parts()
                 && key.confirm.is_none()
                 && [MX_TYPE, A_TYPE, AAAA_TYPE].contains(&key.rtype),
             confirming: key.confirm.is_some(),
@@ -137,14 +138,12 @@ impl Resolver {
             return Some(Resolved { cached: true, ..Resolved::from(entry.clone()) });
         }
         let failure = self.cache.failure(self.now.mono, &at, key.policy)?;
-        let stale = self.stale(key, &failure.cause).map(|stale| Resolved { cached: true, ..stale });
-        Some(stale.unwrap_or_else(|| Resolved {
-            said: Said::Failed(failure.cause.clone()),
-            provenance: Provenance::Complete,
+        let resolved = self.instead(key, failure.cause.kind).unwrap_or_else(|| Resolved {
             expires: failure.expires,
             trail: failure.trail.clone(),
-            cached: true,
-        }))
+            ..failed(self.now.mono, failure.cause.clone())
+        });
+        Some(Resolved { cached: true, ..resolved })
     }
 
     /// Takes the next step, if none is being waited for.
@@ -236,7 +235,7 @@ impl Resolver {
         else {
             return;
         };
-        let good = matches!(worth, Worth::Set | Worth::Absent { .. } | Worth::Alias);
+        let good = matches!(worth, Worth::Set | Worth::Absent { .. } | Worth::Alias | Worth::Truncated);
         let Some(server) = self.servers.get_mut(step.server).filter(|_| good && step.rung == Rung::Udp)
         else {
             return;
@@ -335,11 +334,13 @@ impl Resolver {
         let Some(lookup) = self.lookups.get_mut(&number) else {
             return;
         };
-        let slow = lookup.current.take().and_then(|flight| self.flights.get(&flight));
-        if let Some(flight) = slow {
-            lookup.note(flight.exchange(self.now.mono, ExchangeOutcome::TimedOut, None));
+        let waited_for = lookup.current.and_then(|flight| self.flights.get(&flight));
+        // The connection may have failed since, and a datagram be waited for, which has its own time.
+        if let Some(slow) = waited_for.filter(|flight| flight.step.rung == Rung::Tcp) {
+            lookup.current = None;
+            lookup.note(slow.exchange(self.now.mono, ExchangeOutcome::TimedOut, None));
+            self.advance(number);
         }
-        self.advance(number);
     }
 
     /// The lookup's time is over.

@@ -59,6 +59,11 @@ impl Policy {
     pub(crate) fn tcp(self) -> bool {
         self != Self::UdpOnly
     }
+
+    /// Whether parts of a truncated answer may be used, where the whole cannot be had.
+    pub(crate) fn parts(self) -> bool {
+        matches!(self, Self::UdpOnly | Self::Adaptive)
+    }
 }
 
 impl fmt::Display for Policy {

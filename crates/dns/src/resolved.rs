@@ -6,6 +6,7 @@ use crate::exchange::Exchange;
 use crate::wire::Data;
 use postroad_mail::time::Mono;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a lookup came to.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Resolved {
     pub(crate) said: Said,
     pub(crate) provenance: Provenance,
     pub(crate) expires: Mono,
+    /// Of a stale set: how long ago it had expired when it was taken.
+    pub(crate) expired: Option<Duration>,
     pub(crate) trail: Arc<[Exchange]>,
     pub(crate) cached: bool,
 }
@@ -35,6 +38,7 @@ impl From<Entry> for Resolved {
             said,
             provenance: Provenance::Complete,
             expires: entry.expires,
+            expired: None,
             trail: entry.trail,
             cached: false,
         }
@@ -42,7 +46,8 @@ impl From<Entry> for Resolved {
 }
 
 pub(crate) fn said(expires: Mono, said: Said) -> Resolved {
-    Resolved { said, provenance: Provenance::Complete, expires, trail: Arc::new([]), cached: false }
+    let (provenance, trail) = (Provenance::Complete, Arc::new([]));
+    Resolved { said, provenance, expires, expired: None, trail, cached: false }
 }
 
 /// A lookup that did not come to anything.

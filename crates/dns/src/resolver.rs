@@ -233,6 +233,8 @@ pub struct Resolver {
 
     /// Policies for which it was told that no server can be reached.
     pub(crate) unreachable: BTreeSet<Policy>,
+    /// When a transport that recovered last released what was deferred.
+    pub(crate) released: Option<Mono>,
 }
 
 impl Resolver {
@@ -262,6 +264,7 @@ impl Resolver {
             conns: BTreeMap::new(),
             pools: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            released: None,
         }
     }
 
@@ -315,6 +318,7 @@ impl Resolver {
             Timer::Lookup(lookup) => self.lookup_expired(lookup),
             Timer::Task(task) => self.task_expired(task),
             Timer::Probe(server, transport) => self.probe(server, transport),
+            Timer::Release => self.release(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Tasks: one question each, from those who ask it to the answer they get. Equal questions under one policy are one task.
 
 use crate::answer::{Answer, Cause, CauseKind, Provenance, Question, TRAIL_MAX, Verdict};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, rtype_name};
+use crate::fact::Fact;
 use crate::lookup::{First, LookupKey};
 use crate::name::Name;
 use crate::nexthop::{Conclusion, Decision, Found, Need, decide, exchangers};
@@ -179,12 +180,20 @@ impl Resolver {
         }
     }
 
+    /// What an open need comes to at the end of the task's time: by what its lookup has heard so far.
     fn out_of_time(&self, number: u64, need: &Need) -> Resolved {
-        let text = format!("no answer for {} {} in time", crate::exchange::rtype_name(need.rtype), need.name);
-        let cause = Cause { text, dns_fault: true, kind: CauseKind::Unreachable };
-        let key = self.lookup_key(number, need).filter(|key| key.confirm.is_none());
-        let stale = key.and_then(|key| self.stale(&key, &cause));
-        stale.unwrap_or_else(|| failed(self.now.mono, cause))
+        let key = self.lookup_key(number, need);
+        let lookup = key.as_ref().and_then(|key| self.lookups.get(self.by_key.get(key)?));
+        let (kind, text, trail) = match lookup.filter(|lookup| !lookup.trail.is_empty()) {
+            Some(lookup) => (lookup.kind(), lookup.tell(lookup.kind()), lookup.trail.as_slice()),
+            None => {
+                let asked = format!("{} {}", rtype_name(need.rtype), need.name);
+                (CauseKind::Unreachable, format!("no answer for {asked} in time"), &[][..])
+            }
+        };
+        let resolved = failed(self.now.mono, Cause { text, dns_fault: true, kind });
+        let instead = key.filter(|key| key.confirm.is_none()).and_then(|key| self.instead(&key, kind));
+        Resolved { trail: trail.into(), ..instead.unwrap_or(resolved) }
     }
 
     fn conclude(&mut self, number: u64, conclusion: Conclusion) {
@@ -195,6 +204,7 @@ impl Resolver {
         if mail && matches!(&conclusion.verdict, Verdict::Unresolved(cause) if cause.dns_fault) {
             self.tell_mail_waits(&task.trail);
         }
+        self.tell_stale(&task.found);
         let got = task.found.got.values();
         let expires = got.clone().map(|resolved| resolved.expires).min().unwrap_or(self.now.mono);
         let provenance =
@@ -204,6 +214,15 @@ impl Resolver {
         let answer = Arc::new(Answer { provenance, from_cache, trail: task.trail, ..answer });
         for id in task.waiters {
             self.emit(Output::Found { id, answer: answer.clone() });
+        }
+    }
+
+    /// Tells of the stale record sets among those by which a question was answered, however they came there.
+    fn tell_stale(&mut self, found: &Found) {
+        for (need, resolved) in &found.got {
+            if let Some((domain, expired)) = need.name.domain().zip(resolved.expired) {
+                self.emit(Output::Fact(Fact::StaleUsed { domain, expired }));
+            }
         }
     }
 

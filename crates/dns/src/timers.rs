@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Task(u64),
     /// A transport that is down is to be probed.
     Probe(SocketAddr, Transport),
+    /// What was put off is to be released.
+    Release,
 }
 
 /// The timers that run.

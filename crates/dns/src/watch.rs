@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// Probes are never nearer than this, whatever the settings say: a machine must not spin.
 const PROBE_MIN: Duration = Duration::from_millis(10);
+/// Releases are no nearer than this, or the first wait for a probe. A server that comes and goes would else drive what is deferred, and be
+/// driven by it, a thousand times a second.
+const RELEASE_GAP: Duration = Duration::from_secs(5);
 
 impl Resolver {
     /// Something speaks against a transport.
@@ -46,7 +49,20 @@ impl Resolver {
         self.cache.forget_failures();
         self.emit(Output::Fact(Fact::TransportUp { server, transport }));
         self.review_unreachable();
-        self.emit(Output::Released);
+        self.release();
+    }
+
+    /// Everything deferred for DNS is due: at once, or a while after the last time.
+    pub(crate) fn release(&mut self) {
+        let now = self.now.mono;
+        let gap = RELEASE_GAP.min(self.settings.probe_min.max(PROBE_MIN));
+        match self.released.map(|last| last + gap).filter(|next| *next > now) {
+            Some(next) => self.timers.set(Timer::Release, next),
+            None => {
+                self.released = Some(now);
+                self.emit(Output::Released);
+            }
+        }
     }
 
     /// Takes back `NoServer` once no policy is without a server.

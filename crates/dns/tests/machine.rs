@@ -5,7 +5,8 @@
 
 mod world;
 
-use postroad_dns::answer::{Answer, CauseKind, Question, Verdict};
+use postroad_dns::answer::{Answer, CauseKind, Provenance, Question, Verdict};
+use postroad_dns::fact::Fact;
 use postroad_dns::policy::Policy;
 use postroad_dns::resolver::{ConnId, Input, LookupId, Output, Resolver, SLOTS};
 use postroad_dns::settings::Settings;
@@ -107,6 +108,55 @@ impl Behaviour for Opened {
     }
 }
 
+/// A server that is silent by any transport until it is switched on.
+struct Switched(bool);
+
+impl Behaviour for Switched {
+    fn reply(&mut self, query: &Query) -> Vec<Sent> {
+        if self.0 { Obliging.reply(query) } else { Vec::new() }
+    }
+
+    fn tcp(&mut self, _server: SocketAddr) -> Tcp {
+        if self.0 { Tcp::Open } else { Tcp::Mute }
+    }
+}
+
+#[test]
+fn what_another_lookup_brought_meanwhile_is_not_stale() {
+    let mut world = World::new(settings(), 1, Switched(false));
+    let id = world.ask(next_hop("a.example"), Policy::Adaptive);
+    world.pass(Duration::from_secs(7));
+    world.behaviour = Switched(true);
+    // All that the first can send is sent and lost. Its time ends half a second later.
+    world.find(Question::Records("a.example".to_owned(), 15), Policy::Adaptive);
+    assert!(!world.found.contains_key(&id));
+    world.pass(Duration::from_secs(1));
+    let (answer, _) = &world.found[&id];
+    assert!(matches!(answer.verdict, Verdict::Hosts(_)), "{:?}", answer.verdict);
+    assert_eq!(answer.provenance, Provenance::Complete);
+    assert!(!stale_told(&world), "{:?}", world.facts);
+}
+
+#[test]
+fn a_stale_answer_that_nobody_waits_for_is_not_used() {
+    let mut world = World::new(settings(), 1, Switched(true));
+    world.find(next_hop("a.example"), Policy::Adaptive);
+    world.pass(Duration::from_secs(400));
+    world.behaviour = Switched(false);
+    let id = world.ask(next_hop("a.example"), Policy::Adaptive);
+    world.pass(Duration::from_secs(1));
+    world.handle(Input::Cancel { id: LookupId(id) });
+    world.pass(Duration::from_secs(20));
+    assert!(!stale_told(&world), "{:?}", world.facts);
+    let (answer, _) = world.find(next_hop("a.example"), Policy::Adaptive);
+    assert_eq!(answer.provenance, Provenance::Stale);
+    assert!(stale_told(&world), "{:?}", world.facts);
+}
+
+fn stale_told<B>(world: &World<B>) -> bool {
+    world.facts.iter().any(|fact| matches!(fact, Fact::StaleUsed { .. }))
+}
+
 #[test]
 fn a_change_of_the_waits_for_probes_holds_for_the_one_under_way() {
     let mut world = World::new(settings(), 1, Opened(false));
@@ -129,6 +179,43 @@ fn a_change_of_the_waits_for_probes_holds_for_the_one_under_way() {
     world.pass(Duration::from_secs(2));
     assert_eq!((next(&world), world.released > 0), (None, true));
     assert!(world.resolver.servers(world.now)[0].transports[1].down.is_none());
+}
+
+/// A server that refuses half of the connections, as chance will have it, and fails over the others.
+struct Flapping(u32);
+
+impl Behaviour for Flapping {
+    fn reply(&mut self, query: &Query) -> Vec<Sent> {
+        let message = Message { ra: true, rcode: 2, ..Message::default() };
+        vec![Sent { bytes: message.encode(query), ..Sent::default() }]
+    }
+
+    fn tcp(&mut self, _server: SocketAddr) -> Tcp {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if self.0 >> 31 == 0 { Tcp::Refused } else { Tcp::Closes }
+    }
+}
+
+#[test]
+fn a_server_that_comes_and_goes_does_not_drive_the_mail() {
+    let mut world = World::new(settings(), 1, Flapping(0));
+    let mut released = 0;
+    let start = world.now.mono;
+    // A hundred hops wait for DNS, and are due again whenever that is released.
+    let ask = |world: &mut World<Flapping>| {
+        for n in 0..100 {
+            world.ask(next_hop(&format!("d{n}.example")), Policy::TcpOnly);
+        }
+    };
+    ask(&mut world);
+    while world.now.mono - start < Duration::from_secs(60) {
+        world.pass(Duration::from_millis(10));
+        if world.released > released {
+            released = world.released;
+            ask(&mut world);
+        }
+    }
+    assert!((2..=13).contains(&released), "{released} releases in a minute");
 }
 
 #[test]

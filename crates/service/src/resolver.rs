@@ -34,6 +34,8 @@ pub(crate) struct DnsShell {
     pools: RefCell<HashMap<SocketAddr, Pool>>,
     connections: RefCell<HashMap<ConnId, Connection>>,
     waiting: RefCell<HashMap<LookupId, oneshot::Sender<Arc<Answer>>>>,
+    /// Where datagrams are read, of whatever socket: each is copied out before anything else is read.
+    datagram: RefCell<Box<[u8]>>,
     next: Cell<u64>,
     news: mpsc::UnboundedSender<DnsNews>,
     timer: Notify,
@@ -72,6 +74,7 @@ impl DnsShell {
             pools: RefCell::default(),
             connections: RefCell::default(),
             waiting: RefCell::default(),
+            datagram: RefCell::new(vec![0; DATAGRAM_MAX].into()),
             next: Cell::new(0),
             news,
             timer: Notify::new(),
@@ -210,7 +213,6 @@ impl DnsShell {
     }
 
     async fn read_datagrams(self: Rc<Self>, server: SocketAddr, slot: u16, socket: Rc<UdpSocket>) {
-        let mut buffer = Vec::new();
         loop {
             // A port that is closed shows as an error on the socket, which is not readable then.
             let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
@@ -221,15 +223,20 @@ impl DnsShell {
                     self.tell(Input::DatagramFailed { server, slot, fault: fault_of(&error) });
                 }
             }
-            // The buffer lives only while there is something to read.
-            buffer.resize(DATAGRAM_MAX, 0);
-            match socket.try_recv(&mut buffer) {
-                Ok(octets) => self.tell(Input::Datagram { server, slot, bytes: buffer[..octets].to_vec() }),
+            match self.receive(&socket) {
+                Ok(bytes) => self.tell(Input::Datagram { server, slot, bytes }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => self.tell(Input::DatagramFailed { server, slot, fault: fault_of(&error) }),
             }
-            buffer = Vec::new();
+            // What was tried without waiting counts for nothing with the runtime: a flood of datagrams would hold the thread.
+            tokio::task::coop::consume_budget().await;
         }
+    }
+
+    fn receive(&self, socket: &UdpSocket) -> io::Result<Vec<u8>> {
+        let mut buffer = self.datagram.borrow_mut();
+        let octets = socket.try_recv(&mut buffer)?;
+        Ok(buffer[..octets].to_vec())
     }
 
     fn connect(self: &Rc<Self>, conn: ConnId, server: SocketAddr) {
