@@ -1,6 +1,6 @@
 //! What is known of the servers: which of their transports work, how fast, and their manners.
 
-use crate::exchange::Transport;
+use crate::exchange::{ExchangeOutcome, Transport};
 use crate::policy::Policy;
 use crate::resolver::{ServerReport, TransportReport};
 use crate::settings::SERVERS_MAX;
@@ -8,7 +8,7 @@ use postroad_mail::time::Mono;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Strikes in a row after which a transport is down. One lost datagram is weather, three are climate (TCP counts as blocked after three truncated
+/// Strikes in a row after which a transport is down or, where only replies are missing, in doubt. One lost datagram is weather, three are climate (TCP counts as blocked after three truncated
 /// answers and silence).
 const STRIKES_MAX: u32 = 3;
 /// A closed UDP port is stronger evidence than silence, but may be a server that restarts.
@@ -63,7 +63,17 @@ pub(crate) struct Health {
     first_strike: Mono,
     suspect_until: Mono,
     round_trip: Option<Duration>,
+    /// While a probe is on its way that decides.
+    pub(crate) doubt: Option<Doubt>,
     pub(crate) down: Option<Down>,
+}
+
+/// A transport that may not work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) seen: ExchangeOutcome,
+    /// Mail waits for it meanwhile.
+    pub(crate) mail_waits: bool,
 }
 
 /// A transport that does not work.
@@ -87,6 +97,17 @@ pub(crate) enum Strike {
     Lost,
     /// A connection could not be made: that is certain at once.
     NoConnection,
+}
+
+/// What strikes come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Nothing, or what is known.
+    Weak,
+    /// Questions were not answered. They may all be about one domain whose own servers are silent, which the server waits for.
+    Doubtful,
+    /// The transport does not work.
+    Certain,
 }
 
 impl Servers {
@@ -269,24 +290,28 @@ impl Health {
     /// A reply came. Returns whether the transport was down until then.
     pub(crate) fn answered(&mut self, took: Duration) -> bool {
         self.strikes = 0;
+        self.doubt = None;
         self.suspect_until = Mono::default();
         self.round_trip = Some(self.round_trip.map_or(took, |old| (old * 7 + took) / 8));
         self.down.take().is_some()
     }
 
-    /// Something speaks against the transport. Returns whether it is enough, and the transport was not down before.
-    pub(crate) fn strike(&mut self, now: Mono, strike: Strike) -> bool {
+    /// Something speaks against the transport.
+    pub(crate) fn strike(&mut self, now: Mono, strike: Strike) -> Evidence {
         if self.strikes == 0 {
             self.first_strike = now;
         }
         self.suspect_until = now + SUSPECT_FOR;
         let weight = if strike == Strike::ClosedPort { CLOSED_PORT_STRIKES } else { 1 };
         self.strikes = self.strikes.saturating_add(weight);
-        let enough = match strike {
-            Strike::NoConnection => true,
-            Strike::Silence => self.strikes >= STRIKES_MAX && now - self.first_strike >= GUST,
-            Strike::ClosedPort | Strike::Lost => self.strikes >= STRIKES_MAX,
-        };
-        enough && self.down.is_none()
+        let many = self.strikes >= STRIKES_MAX;
+        match strike {
+            _ if self.down.is_some() => Evidence::Weak,
+            Strike::NoConnection => Evidence::Certain,
+            Strike::ClosedPort if many => Evidence::Certain,
+            Strike::Silence if many && now - self.first_strike >= GUST => Evidence::Doubtful,
+            Strike::Lost if many => Evidence::Doubtful,
+            Strike::Silence | Strike::ClosedPort | Strike::Lost => Evidence::Weak,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::exchange::{Exchange, ExchangeOutcome, Transport};
 use crate::fact::Fact;
 use crate::flight::{Ask, Owner};
-use crate::health::{Down, Strike};
+use crate::health::{Doubt, Down, Evidence, Strike};
 use crate::ladder::{EDNS_SAFE, Rung, Step};
 use crate::name::Name;
 use crate::policy::Policy;
@@ -32,15 +32,26 @@ impl Resolver {
         let Some(health) = self.servers.health_mut(server, transport) else {
             return;
         };
-        if !health.strike(now, strike) {
-            return;
+        match health.strike(now, strike) {
+            Evidence::Certain => self.down(server, transport, Doubt { seen, mail_waits: false }),
+            Evidence::Doubtful if health.doubt.is_none() => {
+                health.doubt = Some(Doubt { seen, mail_waits: false });
+                self.probe(server, transport);
+            }
+            Evidence::Doubtful | Evidence::Weak => {}
         }
+    }
+
+    fn down(&mut self, server: SocketAddr, transport: Transport, Doubt { seen, mail_waits }: Doubt) {
         let cause = seen.words(transport).to_owned();
         let wait = self.settings.probe_min.max(PROBE_MIN);
-        health.down = Some(Down { cause: cause.clone(), wait, mail_told: false });
-        self.timers.set(Timer::Probe(server, transport), now + wait);
+        if let Some(health) = self.servers.health_mut(server, transport) {
+            health.doubt = None;
+            health.down = Some(Down { cause: cause.clone(), wait, mail_told: mail_waits });
+        }
+        self.timers.set(Timer::Probe(server, transport), self.now.mono + wait);
         self.cache.forget_failures();
-        self.emit(Output::Fact(Fact::TransportDown { server, transport, cause, mail_waits: false }));
+        self.emit(Output::Fact(Fact::TransportDown { server, transport, cause, mail_waits }));
     }
 
     /// A transport that was down has answered.
@@ -86,8 +97,11 @@ impl Resolver {
     pub(crate) fn tell_mail_waits(&mut self, trail: &[Exchange]) {
         for exchange in trail.iter().filter(|exchange| exchange.outcome.is_transport_fault()) {
             let (server, transport) = (exchange.server, exchange.transport);
-            let down = self.servers.health_mut(server, transport).and_then(|health| health.down.as_mut());
-            if let Some(down) = down.filter(|down| !down.mail_told) {
+            let Some(health) = self.servers.health_mut(server, transport) else { continue };
+            if let Some(doubt) = &mut health.doubt {
+                doubt.mail_waits = true;
+            }
+            if let Some(down) = health.down.as_mut().filter(|down| !down.mail_told) {
                 down.mail_told = true;
                 let cause = down.cause.clone();
                 self.emit(Output::Fact(Fact::TransportDown { server, transport, cause, mail_waits: true }));
@@ -95,9 +109,10 @@ impl Resolver {
         }
     }
 
-    /// Asks a transport that is down for the root's SOA record. Any reply will do, a refusal too.
+    /// Asks a transport that is down, or in doubt, for the root's SOA record. Any reply will do, a refusal too.
     pub(crate) fn probe(&mut self, server: SocketAddr, transport: Transport) {
-        if self.servers.get(server).is_none() || self.servers.is_up(server, transport) {
+        let health = self.servers.health(server, transport);
+        if health.is_none_or(|health| health.down.is_none() && health.doubt.is_none()) {
             return;
         }
         let (rung, edns) = match transport {
@@ -127,11 +142,13 @@ impl Resolver {
         }
     }
 
-    /// A probe brought nothing: the next comes after twice the wait.
+    /// A probe brought nothing: what was in doubt is down, and what was down is probed again after twice the wait.
     pub(crate) fn probe_failed(&mut self, server: SocketAddr, transport: Transport) {
         let longest = self.settings.probe_max.max(PROBE_MIN);
-        let down = self.servers.health_mut(server, transport).and_then(|health| health.down.as_mut());
-        if let Some(down) = down {
+        let Some(health) = self.servers.health_mut(server, transport) else { return };
+        if let Some(doubt) = health.doubt {
+            self.down(server, transport, doubt);
+        } else if let Some(down) = &mut health.down {
             down.wait = down.wait.saturating_mul(2).min(longest);
             let at = self.now.mono + down.wait;
             self.timers.set(Timer::Probe(server, transport), at);

@@ -125,7 +125,7 @@ impl Behaviour for Switched {
 fn what_another_lookup_brought_meanwhile_is_not_stale() {
     let mut world = World::new(settings(), 1, Switched(false));
     let id = world.ask(next_hop("a.example"), Policy::Adaptive);
-    world.pass(Duration::from_secs(7));
+    world.pass(Duration::from_secs(6));
     world.behaviour = Switched(true);
     // All that the first can send is sent and lost. Its time ends half a second later.
     world.find(Question::Records("a.example".to_owned(), 15), Policy::Adaptive);
