@@ -5,7 +5,8 @@ use postroad_tests::postroad::{Config, NAME, run};
 use postroad_tests::wait;
 use postroad_tests::world::World;
 use serde_json::Value;
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 const ONCE: [&str; 6] = [
     "--rcpt-once",
@@ -114,4 +115,30 @@ fn a_locked_data_folder() {
     assert_eq!(status, Some(75), "{said}");
     drop(lock);
     assert_eq!(world.postroad.queue().len(), 3);
+}
+
+/// A name that was mistyped, or that of a folder above: nothing in it is made, and whoever may read it still may.
+#[test]
+fn a_folder_of_something_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    // As `/var` has it.
+    std::fs::create_dir(dir.path().join("spool")).unwrap();
+    std::fs::write(dir.path().join("letter"), "Dear").unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let data = dir.path().display().to_string();
+    let verbs: [&[&str]; 4] =
+        [&["serve"], &["meta", "set", "smtpsvc/1", "HopCount", "9"], &["queue", "list"], &["events", "list"]];
+    for verb in verbs {
+        let ended = run(&[&["--data", &data], verb].concat(), b"");
+        assert_eq!(ended.status, 69, "{verb:?}: {ended:?}");
+        assert!(
+            ended.stderr.contains("files of something else") && ended.stderr.contains("--data"),
+            "{ended:?}"
+        );
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["letter", "spool"], "{verb:?}");
+        assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755, "{verb:?}");
+    }
 }

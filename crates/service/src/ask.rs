@@ -113,12 +113,6 @@ struct Rest {
 
 impl Rest {
     fn open(dir: DataDir) -> Result<Self, Failed> {
-        if !dir.is_ours() {
-            return Err(unavailable(format!(
-                "{} holds no metabase, and files of something else: name a folder with --data that is a service's, or empty",
-                dir.path.display()
-            )));
-        }
         let registry = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?;
         let at_rest = AtRest(dir.path.clone());
         Ok(Self { registry, at_rest, runtime: runtime()?, _dir: dir })
@@ -228,6 +222,7 @@ fn open(data: &Path, makes: bool) -> Result<DataDir, Failed> {
             kind: FailedKind::Temporary,
             what: format!("a service is starting or ending on {}: try again in a moment", path.display()),
         },
+        DataError::Foreign(_) => unavailable(error.to_string()),
         error => unavailable(format!(
             "{error}. Start a service with `postroad serve`, or name its folder with --data"
         )),

@@ -27,7 +27,7 @@ pub(crate) const HISTORY_KEEP: usize = 10;
 pub(crate) const KEEP_MAX: usize = 1000;
 
 pub(crate) const BACKUPS: &str = "Backup";
-const HISTORY: &str = "History";
+pub(crate) const HISTORY: &str = "History";
 const UNFINISHED: &str = "unfinished";
 /// Backups there can be: one name in all its versions.
 const FILES_MAX: usize = 10_000;

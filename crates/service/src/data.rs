@@ -1,6 +1,7 @@
 //! The data folder: made at first start, mode 0700, one owner at a time.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use postroad_control::SOCKET;
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,20 @@ pub(crate) const SPOOL: &str = "spool";
 /// The event log's file in the data folder.
 pub(crate) const EVENTS: &str = "events.db";
 const LOCK: &str = "lock";
+/// What may be in a folder of ours that was never used.
+const OWN_NAMES: [&str; 9] = [
+    LOCK,
+    SPOOL,
+    SOCKET,
+    "tls",
+    "Drop",
+    "Badmail",
+    crate::backups::BACKUPS,
+    crate::backups::HISTORY,
+    "lost+found",
+];
+/// Files of ours, and those that SQLite makes beside them.
+const OWN_FILES: [&str; 2] = ["metabase.", EVENTS];
 
 /// A data folder that is ours until this is dropped.
 #[derive(Debug)]
@@ -25,6 +40,10 @@ pub(crate) enum DataError {
     InUse(PathBuf),
     #[error("there is no data folder {0}")]
     Missing(PathBuf),
+    #[error(
+        "{0} holds files of something else and no data of a postroad: name a folder with --data that is a service's, or empty"
+    )]
+    Foreign(PathBuf),
     #[error("the data folder {0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
 }
@@ -33,6 +52,9 @@ impl DataDir {
     /// Makes the folder if it is not there, and takes its lock.
     pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
         let failed = |error| DataError::Io(path.to_owned(), error);
+        if path.is_dir() && !is_ours(path) {
+            return Err(DataError::Foreign(path.to_owned()));
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
         Self::open(path)
@@ -44,6 +66,9 @@ impl DataDir {
             return Err(DataError::Missing(path.to_owned()));
         }
         let path = path.canonicalize().map_err(|error| DataError::Io(path.to_owned(), error))?;
+        if !is_ours(&path) {
+            return Err(DataError::Foreign(path));
+        }
         let failed = |error| DataError::Io(path.clone(), error);
         let lock = OpenOptions::new()
             .create(true)
@@ -60,18 +85,20 @@ impl DataDir {
     }
 }
 
-impl DataDir {
-    /// Whether nothing in it was made by something else: a mistyped name is not to become a data folder. Backups may be
-    /// brought before there is anything.
-    pub(crate) fn is_ours(&self) -> bool {
-        let is_known =
-            |name: &std::ffi::OsStr| [LOCK, crate::backups::BACKUPS].iter().any(|known| name == *known);
-        self.path.join(SPOOL).exists()
-            || self.path.join(crate::metabase::FILE).exists()
-            || std::fs::read_dir(&self.path).is_ok_and(|mut entries| {
-                entries.all(|entry| entry.is_ok_and(|entry| is_known(&entry.file_name())))
-            })
-    }
+/// Whether a folder is one of ours, or holds nothing that was made by something else: of a mistyped name nothing is to be changed,
+/// its mode least of all. Backups may be brought before there is anything, and a first start may have been cut short.
+fn is_ours(path: &Path) -> bool {
+    let is_known = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        OWN_NAMES.contains(&&*name)
+            || OWN_FILES.iter().any(|file| name.starts_with(file))
+            || name.ends_with(".toml")
+    };
+    path.join(crate::metabase::FILE).exists()
+        || path.join(SPOOL).join("spool.db").exists()
+        || std::fs::read_dir(path)
+            .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|one| is_known(&one))))
 }
 
 /// The machine's name, as the system has it.
