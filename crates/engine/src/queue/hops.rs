@@ -40,7 +40,7 @@ pub(super) struct Hop {
     pub(super) ready: VecDeque<Ready>,
     /// Fresh messages that are not in `ready`.
     pub(super) fresh: Unread<MessageId>,
-    /// The first fresh message that found no room here while a page was on its way.
+    /// The first fresh message that found no room here while fresh ones were being read.
     pub(super) overflow: Option<MessageId>,
     /// Pending recipients that are due.
     pub(super) pending: Unread<(Wall, MessageId)>,

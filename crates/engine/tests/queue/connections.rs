@@ -218,3 +218,19 @@ fn a_connection_more_that_is_refused_is_no_gate() {
     world.run(secs(1));
     assert_eq!(world.taken.len(), 2);
 }
+
+#[test]
+fn what_finds_no_room_while_the_store_is_asked_is_read_later() {
+    let mut world = World::with(|settings| settings.retry = vec![secs(10)]);
+    world.counts = false;
+    world.submit("s@x", "later1@a");
+    world.run(secs(8));
+    // More than fits comes in one commit, while the store is asked for what is pending.
+    world.disk = Disk::Held;
+    (0..READY_MAX + 500).for_each(|_| world.submit("s@x", "ok@a"));
+    world.run(secs(4));
+    world.disk = Disk::Works;
+    world.minutes(5);
+    assert!(world.waiting().is_empty(), "{} wait", world.waiting().len());
+    assert!(world.taken.values().all(|times| *times == 1));
+}
