@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Messages ready for each connection of a hop before a further one is opened without waiting.
 const READY_PER_CONNECTION: usize = 8;
+/// Messages over a connection after which one that waits for a connection has its turn, however many it may carry.
+const TURN: u32 = 100;
 /// How long a hop opens no further connection after one was refused while others work.
 const CROWDED: Duration = Duration::from_secs(30);
 
@@ -119,6 +121,7 @@ impl Queue {
         let batch_max = self.settings.batch_max;
         let ends = self.stopping
             || (batch_max > 0 && attempt.given >= batch_max)
+            || (attempt.given >= TURN && !self.starved.is_empty())
             || attempt.generation != self.settings.generation;
         let given = !ends && self.give(id);
         // A connection does not rest while another hop waits for one.

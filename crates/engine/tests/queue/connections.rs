@@ -234,3 +234,22 @@ fn what_finds_no_room_while_the_store_is_asked_is_read_later() {
     assert!(world.waiting().is_empty(), "{} wait", world.waiting().len());
     assert!(world.taken.values().all(|times| *times == 1));
 }
+
+#[test]
+fn no_hop_starves_others_whatever_a_connection_may_carry() {
+    let mut world = World::with(|settings| {
+        settings.out_connections_max = 1;
+        settings.batch_max = u32::MAX;
+    });
+    world.counts = false;
+    world.mood("a", Mood::Slow);
+    (0..500).for_each(|_| world.submit("s@x", "ok@a"));
+    world.submit("s@x", "ok@z");
+    world.run(secs(1));
+    world.trace.clear();
+    world.mood("a", Mood::Up);
+    world.minutes(1);
+    let at = world.trace.iter().position(|line| line == "taken 501/0").unwrap();
+    assert!(at < 250, "after {at} lines");
+    assert_eq!(world.taken.len(), 501);
+}
