@@ -81,7 +81,9 @@ impl Hop {
         if let Some(gate) = &self.state.gate {
             return gate.until;
         }
-        let idle = self.taken == 0 && self.fresh.is_none() && self.pending.is_none();
+        // While it is not sure what is due next, nothing may wait for what is known to be due later.
+        let read = self.fresh.is_none() && self.pending.is_none() && !self.ask_earliest;
+        let idle = self.taken == 0 && read;
         if idle { self.pending_due.unwrap_or(now.wall) } else { Wall(0) }
     }
 
