@@ -321,6 +321,46 @@ fn our_own_name_in_a_greeting_is_a_loop() {
 }
 
 #[test]
+fn hosts_that_are_known_in_part_give_no_verdict_that_is_final() {
+    for doubt in ["partial", "stale"] {
+        check(
+            "1 8bit",
+            &format!(
+                "- {doubt} hosts mx1 10 192.0.2.1
+                 connect 192.0.2.1:25
+                 - talks
+                 reached
+                 disconnect
+                 report 1 at mx1.example: deferred 4.4.1
+                 ended"
+            ),
+        );
+        check(
+            "1",
+            &format!(
+                "- {doubt} hosts mx1 10 192.0.2.1
+                 connect 192.0.2.1:25
+                 - connected
+                 - S: 220 mail.example ESMTP
+                 disconnect
+                 ended Host: mx1.example [192.0.2.1]:25: the host greets with our own name, mail.example"
+            ),
+        );
+    }
+    // More addresses than are tried.
+    let hosts: Vec<String> = (1..=33).map(|n| format!("mx{n} 10 192.0.2.{n}")).collect();
+    let tried: String = (1..=32)
+        .map(|n| {
+            format!("connect 192.0.2.{n}:25\n- talks\n{}disconnect\n", if n == 1 { "reached\n" } else { "" })
+        })
+        .collect();
+    check(
+        "1 8bit",
+        &format!("- hosts {}\n{tried}report 1 at mx32.example: deferred 4.4.1\nended", hosts.join(", ")),
+    );
+}
+
+#[test]
 fn a_connection_that_was_used_may_be_closed() {
     let first = format!(
         "{ONE}

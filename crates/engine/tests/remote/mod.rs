@@ -4,7 +4,7 @@
 //!
 //! | happens | |
 //! |---|---|
-//! | `hosts mx1 10 192.0.2.1, mx2 20 192.0.2.2` | DNS says so; `nodns`, `baddata`, `nxdomain`, `nullmx`, `nohost`, `loops` are other answers |
+//! | `hosts mx1 10 192.0.2.1, mx2 20 192.0.2.2` | DNS says so, by data that is `partial` or `stale` if that is before it; `nodns`, `baddata`, `nxdomain`, `nullmx`, `nohost`, `loops` are other answers |
 //! | `connected`, `refused`, `closed`, `tls`, `tls failed` | to the connection |
 //! | `talks 8BITMIME PIPELINING` | connected, greeted, EHLO answered with these |
 //! | `S: 250 Ok` | the host writes; several replies are divided by a bar |
@@ -238,6 +238,11 @@ impl Line {
 }
 
 fn answer(question: Question, text: &str) -> Answer {
+    let (provenance, text) = match text.split_once(' ') {
+        Some(("partial", text)) => (Provenance::Partial, text),
+        Some(("stale", text)) => (Provenance::Stale, text),
+        _ => (Provenance::Complete, text),
+    };
     let unresolved = |dns_fault, kind| {
         Verdict::Unresolved(Cause { text: String::from("as it was told"), dns_fault, kind })
     };
@@ -255,7 +260,7 @@ fn answer(question: Question, text: &str) -> Answer {
         question,
         policy: Policy::default(),
         verdict,
-        provenance: Provenance::Complete,
+        provenance,
         implicit: false,
         expires: Mono(60_000_000),
         from_cache: false,
