@@ -461,6 +461,8 @@ impl Outbound {
                 self.walk.note(&format!("{}; once more in clear", failure.text));
                 self.walk.again_in_clear(self.at.take());
             }
+            // A smart host that is ourselves is a mistake of ours, on account of which nothing is returned.
+            HostFault::Loop if matches!(self.hop, NextHop::SmartHost(..)) => self.walk.failed(&failure.text),
             HostFault::Loop => self.walk.is_ourselves(self.at.as_ref(), &failure.text),
             _ => self.walk.failed(&failure.text),
         }

@@ -361,6 +361,22 @@ fn hosts_that_are_known_in_part_give_no_verdict_that_is_final() {
 }
 
 #[test]
+fn a_smart_host_that_is_ourselves_returns_nothing() {
+    let talk = |resolved: &str, host: &str| {
+        format!(
+            "{resolved}connect 192.0.2.9:2525
+             - connected
+             - S: 220 mail.example ESMTP
+             disconnect
+             ended Host: {host}[192.0.2.9]:2525: the host greets with our own name, mail.example"
+        )
+    };
+    let resolved = "resolve addresses of relay.example\n- hosts relay 0 192.0.2.9\n";
+    check_at(settings(), "smart:relay.example:2525", "1", &talk(resolved, "relay.example "));
+    check_at(settings(), "smart:[192.0.2.9]:2525", "1", &talk("", ""));
+}
+
+#[test]
 fn a_connection_that_was_used_may_be_closed() {
     let first = format!(
         "{ONE}
