@@ -107,6 +107,8 @@ pub struct World {
     /// How often each recipient was taken, and failed for good.
     pub taken: BTreeMap<(usize, u32), u32>,
     pub failed: BTreeMap<(usize, u32), u32>,
+    /// What an administrator deleted.
+    pub deleted: BTreeSet<(usize, u32)>,
     /// What must become of each recipient of a message that was accepted, and how often it had become of it when we died before
     /// that was on disk.
     pub accepted: BTreeMap<(usize, u32), Fate>,
@@ -175,6 +177,7 @@ impl World {
             commits: Vec::new(),
             taken: BTreeMap::new(),
             failed: BTreeMap::new(),
+            deleted: BTreeSet::new(),
             accepted: BTreeMap::new(),
             died_over: BTreeMap::new(),
             most: BTreeMap::new(),
@@ -367,8 +370,10 @@ impl World {
             QueueOutput::Started => String::from("started"),
             QueueOutput::Accepted(Ticket(ticket), id) => {
                 let number = self.number(id);
-                let stored = self.stored().into_iter().find(|one| one.message.id == id);
-                let message = stored.unwrap().message;
+                let Ok(Loaded::Messages(stored)) = self.store.load(&Load::Message(id)) else {
+                    panic!("no message")
+                };
+                let message = Arc::clone(&stored[0].message);
                 for (index, recipient) in (0..).zip(&message.recipients) {
                     let refused = recipient.address.local() == "no" && recipient.hop != NextHop::Drop;
                     let fate = match (refused, &message.sender.path) {
@@ -447,7 +452,11 @@ impl World {
             }
             Flow::Failed { message, recipient, status, fate, .. } => {
                 let number = self.number(message.id);
-                *self.failed.entry((number, recipient)).or_default() += 1;
+                if fate == postroad_engine::delivery::Fate::Deleted {
+                    self.deleted.insert((number, recipient));
+                } else {
+                    *self.failed.entry((number, recipient)).or_default() += 1;
+                }
                 format!("failed {number}/{recipient} {status} {fate:?}")
             }
             Flow::HopWaits { hop, kind, until, waiting, .. } => {
@@ -523,8 +532,20 @@ impl World {
             }
             other => panic!("{other:?} is not for the store"),
         };
+        let written = matches!(input, QueueInput::Committed(_));
         self.queue.handle(self.now, input);
+        if written && self.counts {
+            self.check_held_counts();
+        }
         true
+    }
+
+    /// The queue counts at a hop that it holds what the hop's row does.
+    fn check_held_counts(&mut self) {
+        for row in self.rows() {
+            let held = self.queue.hop(&row.hop).map(|hop| hop.waiting);
+            assert!(held.is_none_or(|held| held == row.waiting), "{held:?} are held of {row:?}");
+        }
     }
 
     fn commit(&mut self, batch: &[Record]) -> postroad_spool::record::Committed {
