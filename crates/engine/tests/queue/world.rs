@@ -21,7 +21,9 @@ use postroad_mail::time::{Mono, Now, Wall, brief};
 use postroad_metabase::settings::Settings;
 use postroad_spool::Store;
 use postroad_spool::memory::MemoryStore;
-use postroad_spool::record::{Content, DraftId, GateKind, HopRow, Load, Loaded, Record, Stored};
+use postroad_spool::record::{
+    Content, DraftId, Gate, GateKind, HopRow, HopState, Load, Loaded, Message, Record, Stored,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -283,6 +285,29 @@ impl World {
             client: String::from("192.0.2.1 (x)"),
             generation: 7,
         }
+    }
+
+    /// Puts a message for each of these hops into the store, behind a gate.
+    pub fn fill(&mut self, words: &[String], gate: Gate) {
+        let mut records = Vec::new();
+        for (number, word) in (0..).zip(words) {
+            let content = Content::Memory(Arc::new(b"Subject: x\r\n\r\n".to_vec()));
+            let draft = self.draft("s@x", &format!("ok@{word}"), content.clone());
+            let message = Message {
+                id: MessageId(MessageId::first_at(START).0 + number),
+                sender: draft.sender,
+                recipients: draft.recipients,
+                trace: draft.trace_head,
+                size: draft.size,
+            };
+            let state = HopState { gate: Some(gate.clone()), ..HopState::default() };
+            records.extend([
+                Record::Accept { message: Arc::new(message), content },
+                Record::Waiting { hop: hop(word), delta: 1 },
+                Record::Hop { hop: hop(word), due: gate.until, state },
+            ]);
+        }
+        self.store.commit(&records).unwrap();
     }
 
     /// Content too large to be handed out whole.
