@@ -305,8 +305,12 @@ impl Outbound {
 
     /// The job comes to the same for all its recipients.
     fn report_all(&mut self, outcome: Outcome, tried: Tried) {
+        let recipients = self.job.as_ref().map_or(0, |job| job.recipients.len());
+        self.report_each(vec![outcome; recipients], tried);
+    }
+
+    fn report_each(&mut self, outcomes: Vec<Outcome>, tried: Tried) {
         if let Some(job) = self.job.take() {
-            let outcomes = vec![outcome; job.recipients.len()];
             self.outputs.push_back(OutboundOutput::Report(Report { id: job.message.id, outcomes, tried }));
         }
     }
@@ -335,6 +339,10 @@ impl Outbound {
 
     /// No host is left.
     fn exhausted(&mut self) {
+        if let Some(outcomes) = self.walk.decided.take() {
+            self.report_each(outcomes, self.tried());
+            return self.finish();
+        }
         match self.walk.conclusion() {
             walk::Conclusion::Message(outcome) => {
                 self.reached(self.answer.clone());

@@ -511,6 +511,57 @@ fn a_message_that_breaks_connections_waits_alone() {
 }
 
 #[test]
+fn what_a_host_decided_before_it_was_lost_holds() {
+    // A host that hangs up after so many unknown recipients would never let the message be done.
+    check(
+        "1 x3",
+        &format!(
+            "{ONE}
+             connect 192.0.2.1:25
+             - talks
+             reached
+             C: MAIL
+             - S: 250 Ok
+             C: RCPT
+             - S: 550 5.1.1 No such user
+             C: RCPT
+             - S: 421 4.7.0 Too many errors
+             disconnect
+             report 1 at mx1.example: failed 5.1.1, deferred 4.4.2, deferred 4.4.2
+             ended"
+        ),
+    );
+    // The next host is asked first.
+    check(
+        "1 x2",
+        &format!(
+            "{TWO}
+             connect 192.0.2.1:25
+             - talks PIPELINING
+             reached
+             C: MAIL RCPT RCPT DATA
+             - S: 250 Ok|450 4.2.1 Later
+             - closed
+             disconnect
+             connect 192.0.2.2:25
+             - talks PIPELINING
+             C: MAIL RCPT RCPT DATA
+             - takes
+             C: message.
+             report 1 at mx2.example: taken 250 2.0.0 Ok, taken 250 2.0.0 Ok
+             want
+             - job 2
+             C: MAIL RCPT DATA
+             - closed
+             disconnect
+             connect 192.0.2.2:25
+             - refused
+             ended Host: mx2.example [192.0.2.2]:25: connection refused"
+        ),
+    );
+}
+
+#[test]
 fn stored_content_is_read_piece_by_piece() {
     let line = check(
         "1 stored 70000",
