@@ -493,7 +493,8 @@ impl Outbound {
     fn hop_failed(&mut self, kind: GateKind, cause: String, trail: Vec<postroad_dns::exchange::Exchange>) {
         self.state = State::Over;
         let tried = Tried { trail, ..self.tried() };
-        self.outputs.push_back(OutboundOutput::Ended(End::HopFailed { kind, cause, tried }));
+        let lost_over_job = self.walk.broke_over_envelope;
+        self.outputs.push_back(OutboundOutput::Ended(End::HopFailed { kind, cause, tried, lost_over_job }));
     }
 
     fn finish(&mut self) {

@@ -404,14 +404,17 @@ fn a_connection_that_was_used_may_be_closed() {
          report 2 at mx1.example: taken 250 2.0.0 Ok
          want",
     );
-    // Once: a host that closes a new connection too has failed.
-    again(
+    // Once: a host that closes a new connection too has failed, maybe because of the message.
+    let twice = again(
         "- talks PIPELINING
          C: MAIL RCPT DATA
          - closed
          disconnect
          ended Host: mx1.example [192.0.2.1]:25: the host closed the connection",
     );
+    assert!(twice.lost_over_job);
+    let gone = again("- refused\nended Host: mx1.example [192.0.2.1]:25: connection refused");
+    assert!(!gone.lost_over_job);
     // While it rests.
     check(
         "1",

@@ -96,6 +96,8 @@ pub(super) struct Walk {
     /// A host that was ready for mail was lost while it took the content: a path that swallows large packets, or a filter that
     /// hangs up. That must not hold up other mail.
     pub(super) broke_over_content: bool,
+    /// One was lost before: the host may be going down, or hang up because of the message.
+    pub(super) broke_over_envelope: bool,
     /// What a host that was lost had decided of the message in hand; it holds if no other takes it.
     pub(super) decided: Option<Vec<Outcome>>,
     /// A host turned out to be ourselves.
@@ -115,6 +117,7 @@ impl Walk {
             failures: 0,
             seven_bit: 0,
             broke_over_content: false,
+            broke_over_envelope: false,
             decided: None,
             ourselves: None,
         }
@@ -232,6 +235,7 @@ impl Walk {
         self.steps.clear();
         self.seven_bit = 0;
         self.broke_over_content = false;
+        self.broke_over_envelope = false;
         self.decided = None;
     }
 }

@@ -156,10 +156,13 @@ impl Queue {
                 kind: GateKind::Host,
                 cause: String::from("the attempt ended without having tried a host"),
                 tried: self.untried(),
+                lost_over_job: false,
             },
             end => end,
         };
-        if let End::HopFailed { kind, cause, tried } = end {
+        if let End::HopFailed { kind, cause, tried, lost_over_job } = end {
+            let blamed = attempt.job.filter(|job| lost_over_job && self.set_aside(&key, job));
+            let blamed = blamed.map(|job| (job, tried.clone(), cause.clone()));
             let works = self.hops.get(&key).is_some_and(Hop::has_other_connection);
             if works && kind == GateKind::Host {
                 if let Some(hop) = self.hops.get_mut(&key) {
@@ -171,6 +174,9 @@ impl Queue {
                 if attempt.generation != self.settings.generation {
                     self.release(now, &key, Some(GateKind::Dns));
                 }
+            }
+            if let Some((job, tried, cause)) = blamed {
+                self.stand_back(now, &key, &job, &tried, &cause);
             }
         }
         // Before the hop that had the connection, or a busy one would never give it up.

@@ -220,7 +220,7 @@ impl Queue {
 
     /// Takes recipients of a message out of what is ready at a hop. False when they are not to be had: they are in flight, or
     /// about to fail.
-    fn take_back(&mut self, id: MessageId, key: &NextHop, recipients: &[u32]) -> bool {
+    pub(super) fn take_back(&mut self, id: MessageId, key: &NextHop, recipients: &[u32]) -> bool {
         let Some(live) = self.live.get_mut(&id) else { return false };
         if !live.at.contains(key) {
             return true;

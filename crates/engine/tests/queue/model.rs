@@ -115,6 +115,7 @@ fn check_short_lives(steps: &[(u8, u8)]) {
             19 => {
                 let some = ids(&world, &[usize::from(which % 16), usize::from(which / 16), 2]);
                 world.admin(AdminRequest::Delete(some));
+                world.submit("s@x", "ok@a kills@a later1@b");
             }
             20 if which % 4 == 0 => world.admin(AdminRequest::Delete(Selection::All)),
             20 | 21 => {

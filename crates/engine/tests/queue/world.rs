@@ -2,7 +2,7 @@
 //!
 //! What happens is kept as lines of text. Hops are named by their first word (`a` is the MX set of a.example), messages by
 //! the order in which they were accepted, recipients as `message/index`. A recipient's local part says what its host does:
-//! `no` is refused, `later` is deferred for ever, `later2` twice, anything else is taken.
+//! `no` is refused, over `kills` the connection is lost, `later` is deferred for ever, `later2` twice, anything else is taken.
 //!
 //! Three things are checked throughout: no recipient is in two attempts at once; after every commit the rows of hops count
 //! exactly the recipients that wait there; and the queue never spins, asking for work or for ticks without end.
@@ -697,6 +697,7 @@ impl World {
                 self.moods.insert(hop, Mood::Up);
                 self.end(id, End::Finished)
             }
+            _ if attempt.job.as_ref().is_some_and(|job| kills(job)) => self.end(id, lost_over_job()),
             _ => match attempt.job.take() {
                 Some(job) => {
                     let folder = matches!(attempt.hop, NextHop::Drop | NextHop::Badmail);
@@ -763,7 +764,26 @@ impl World {
 const DRAFT_SIZE: usize = 300 * 1024;
 
 fn failure(kind: GateKind) -> End {
-    End::HopFailed { kind, cause: String::from("as it was told"), tried: Tried::default() }
+    End::HopFailed {
+        kind,
+        cause: String::from("as it was told"),
+        tried: Tried::default(),
+        lost_over_job: false,
+    }
+}
+
+fn lost_over_job() -> End {
+    End::HopFailed {
+        kind: GateKind::Host,
+        cause: String::from("it hung up"),
+        tried: Tried::default(),
+        lost_over_job: true,
+    }
+}
+
+fn kills(job: &Job) -> bool {
+    let local = |index: &u32| job.message.recipients[*index as usize].address.local();
+    job.recipients.iter().any(|index| local(index) == "kills")
 }
 
 fn address(text: &str) -> Address {

@@ -40,6 +40,8 @@ pub struct Line {
     in_message: bool,
     deeds: Vec<String>,
     pub wire: String,
+    /// It ended over the job in hand.
+    pub lost_over_job: bool,
 }
 
 /// Plays a script against an attempt at `hop` whose first job is `job`, and says what went otherwise than written.
@@ -55,6 +57,7 @@ pub fn play(settings: Settings, hop: &str, job: &str, script: &str) -> (Line, Ve
         in_message: false,
         deeds: Vec::new(),
         wire: String::new(),
+        lost_over_job: false,
     };
     line.drain();
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -212,7 +215,8 @@ impl Line {
                     format!("report {} at {host}: {}", report.id.0, outcomes.collect::<Vec<_>>().join(", "))
                 }
                 OutboundOutput::Ended(End::Finished) => String::from("ended"),
-                OutboundOutput::Ended(End::HopFailed { kind, cause, .. }) => {
+                OutboundOutput::Ended(End::HopFailed { kind, cause, lost_over_job, .. }) => {
+                    self.lost_over_job = lost_over_job;
                     format!("ended {kind:?}: {cause}")
                 }
             };
