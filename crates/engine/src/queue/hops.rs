@@ -166,6 +166,9 @@ impl Queue {
                 self.hops.insert(key.clone(), Hop { waiting, state, ..Hop::default() });
             }
         }
+        for (key, _) in deltas.iter().filter(|(_, delta)| **delta > 0) {
+            self.note_arrivals(now, key);
+        }
         self.carry_over(now, deltas.keys());
     }
 
