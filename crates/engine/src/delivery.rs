@@ -86,6 +86,8 @@ pub enum End {
         cause: String,
         /// What was tried.
         tried: Tried,
+        /// A host that was ready for mail was lost over the job in hand, which may be why.
+        lost_over_job: bool,
     },
 }
 

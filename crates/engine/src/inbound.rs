@@ -196,6 +196,8 @@ impl Inbound {
                 self.server.handle(now, ServerInput::TlsUp { protocol, cipher });
             }
             InboundInput::Settings(settings) => {
+                // Those of before may have been taken with the MAIL that is open.
+                self.take_settings();
                 let protocol = server_settings(&settings, self.starttls);
                 self.next_settings = Some((Arc::clone(&protocol), settings));
                 self.server.handle(now, ServerInput::Settings(protocol));

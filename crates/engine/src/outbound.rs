@@ -305,8 +305,12 @@ impl Outbound {
 
     /// The job comes to the same for all its recipients.
     fn report_all(&mut self, outcome: Outcome, tried: Tried) {
+        let recipients = self.job.as_ref().map_or(0, |job| job.recipients.len());
+        self.report_each(vec![outcome; recipients], tried);
+    }
+
+    fn report_each(&mut self, outcomes: Vec<Outcome>, tried: Tried) {
         if let Some(job) = self.job.take() {
-            let outcomes = vec![outcome; job.recipients.len()];
             self.outputs.push_back(OutboundOutput::Report(Report { id: job.message.id, outcomes, tried }));
         }
     }
@@ -335,6 +339,10 @@ impl Outbound {
 
     /// No host is left.
     fn exhausted(&mut self) {
+        if let Some(outcomes) = self.walk.decided.take() {
+            self.report_each(outcomes, self.tried());
+            return self.finish();
+        }
         match self.walk.conclusion() {
             walk::Conclusion::Message(outcome) => {
                 self.reached(self.answer.clone());
@@ -461,6 +469,8 @@ impl Outbound {
                 self.walk.note(&format!("{}; once more in clear", failure.text));
                 self.walk.again_in_clear(self.at.take());
             }
+            // A smart host that is ourselves is a mistake of ours, on account of which nothing is returned.
+            HostFault::Loop if matches!(self.hop, NextHop::SmartHost(..)) => self.walk.failed(&failure.text),
             HostFault::Loop => self.walk.is_ourselves(self.at.as_ref(), &failure.text),
             _ => self.walk.failed(&failure.text),
         }
@@ -483,7 +493,8 @@ impl Outbound {
     fn hop_failed(&mut self, kind: GateKind, cause: String, trail: Vec<postroad_dns::exchange::Exchange>) {
         self.state = State::Over;
         let tried = Tried { trail, ..self.tried() };
-        self.outputs.push_back(OutboundOutput::Ended(End::HopFailed { kind, cause, tried }));
+        let lost_over_job = self.walk.broke_over_envelope;
+        self.outputs.push_back(OutboundOutput::Ended(End::HopFailed { kind, cause, tried, lost_over_job }));
     }
 
     fn finish(&mut self) {

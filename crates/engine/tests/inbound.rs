@@ -422,6 +422,15 @@ fn a_transaction_is_under_one_generation() {
     assert!(session.write("RCPT TO:<u@a.example>\r\n").starts_with("250 "), "as at its MAIL");
     session.write("RSET\r\nMAIL FROM:<s@x.example>\r\n");
     assert!(session.write("RCPT TO:<u@a.example>\r\n").starts_with("550 5.7.1 "));
+    // Changed before its MAIL and again behind it: it is under the first change.
+    let mut session = Session::relaying();
+    session.write("EHLO c.example\r\n");
+    session.tell(InboundInput::Settings(Arc::new(Settings { relay: Vec::new(), ..settings() })));
+    session.write("MAIL FROM:<s@x.example>\r\n");
+    session.tell(InboundInput::Settings(Arc::new(settings())));
+    assert!(session.write("RCPT TO:<u@a.example>\r\n").starts_with("550 5.7.1 "));
+    session.write("RSET\r\nMAIL FROM:<s@x.example>\r\n");
+    assert!(session.write("RCPT TO:<u@a.example>\r\n").starts_with("250 "));
 }
 
 #[test]

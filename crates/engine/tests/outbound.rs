@@ -321,6 +321,62 @@ fn our_own_name_in_a_greeting_is_a_loop() {
 }
 
 #[test]
+fn hosts_that_are_known_in_part_give_no_verdict_that_is_final() {
+    for doubt in ["partial", "stale"] {
+        check(
+            "1 8bit",
+            &format!(
+                "- {doubt} hosts mx1 10 192.0.2.1
+                 connect 192.0.2.1:25
+                 - talks
+                 reached
+                 disconnect
+                 report 1 at mx1.example: deferred 4.4.1
+                 ended"
+            ),
+        );
+        check(
+            "1",
+            &format!(
+                "- {doubt} hosts mx1 10 192.0.2.1
+                 connect 192.0.2.1:25
+                 - connected
+                 - S: 220 mail.example ESMTP
+                 disconnect
+                 ended Host: mx1.example [192.0.2.1]:25: the host greets with our own name, mail.example"
+            ),
+        );
+    }
+    // More addresses than are tried.
+    let hosts: Vec<String> = (1..=33).map(|n| format!("mx{n} 10 192.0.2.{n}")).collect();
+    let tried: String = (1..=32)
+        .map(|n| {
+            format!("connect 192.0.2.{n}:25\n- talks\n{}disconnect\n", if n == 1 { "reached\n" } else { "" })
+        })
+        .collect();
+    check(
+        "1 8bit",
+        &format!("- hosts {}\n{tried}report 1 at mx32.example: deferred 4.4.1\nended", hosts.join(", ")),
+    );
+}
+
+#[test]
+fn a_smart_host_that_is_ourselves_returns_nothing() {
+    let talk = |resolved: &str, host: &str| {
+        format!(
+            "{resolved}connect 192.0.2.9:2525
+             - connected
+             - S: 220 mail.example ESMTP
+             disconnect
+             ended Host: {host}[192.0.2.9]:2525: the host greets with our own name, mail.example"
+        )
+    };
+    let resolved = "resolve addresses of relay.example\n- hosts relay 0 192.0.2.9\n";
+    check_at(settings(), "smart:relay.example:2525", "1", &talk(resolved, "relay.example "));
+    check_at(settings(), "smart:[192.0.2.9]:2525", "1", &talk("", ""));
+}
+
+#[test]
 fn a_connection_that_was_used_may_be_closed() {
     let first = format!(
         "{ONE}
@@ -348,14 +404,17 @@ fn a_connection_that_was_used_may_be_closed() {
          report 2 at mx1.example: taken 250 2.0.0 Ok
          want",
     );
-    // Once: a host that closes a new connection too has failed.
-    again(
+    // Once: a host that closes a new connection too has failed, maybe because of the message.
+    let twice = again(
         "- talks PIPELINING
          C: MAIL RCPT DATA
          - closed
          disconnect
          ended Host: mx1.example [192.0.2.1]:25: the host closed the connection",
     );
+    assert!(twice.lost_over_job);
+    let gone = again("- refused\nended Host: mx1.example [192.0.2.1]:25: connection refused");
+    assert!(!gone.lost_over_job);
     // While it rests.
     check(
         "1",
@@ -450,6 +509,57 @@ fn a_message_that_breaks_connections_waits_alone() {
              disconnect
              report 1 at mx1.example: deferred 4.4.2
              ended"
+        ),
+    );
+}
+
+#[test]
+fn what_a_host_decided_before_it_was_lost_holds() {
+    // A host that hangs up after so many unknown recipients would never let the message be done.
+    check(
+        "1 x3",
+        &format!(
+            "{ONE}
+             connect 192.0.2.1:25
+             - talks
+             reached
+             C: MAIL
+             - S: 250 Ok
+             C: RCPT
+             - S: 550 5.1.1 No such user
+             C: RCPT
+             - S: 421 4.7.0 Too many errors
+             disconnect
+             report 1 at mx1.example: failed 5.1.1, deferred 4.4.2, deferred 4.4.2
+             ended"
+        ),
+    );
+    // The next host is asked first.
+    check(
+        "1 x2",
+        &format!(
+            "{TWO}
+             connect 192.0.2.1:25
+             - talks PIPELINING
+             reached
+             C: MAIL RCPT RCPT DATA
+             - S: 250 Ok|450 4.2.1 Later
+             - closed
+             disconnect
+             connect 192.0.2.2:25
+             - talks PIPELINING
+             C: MAIL RCPT RCPT DATA
+             - takes
+             C: message.
+             report 1 at mx2.example: taken 250 2.0.0 Ok, taken 250 2.0.0 Ok
+             want
+             - job 2
+             C: MAIL RCPT DATA
+             - closed
+             disconnect
+             connect 192.0.2.2:25
+             - refused
+             ended Host: mx2.example [192.0.2.2]:25: connection refused"
         ),
     );
 }

@@ -73,6 +73,10 @@ impl Outbound {
         let seven_bit = results.iter().any(|result| matches!(result, RecipientResult::EightBitNotOffered));
         if let Some(failure) = lost {
             self.hang_up();
+            if results.iter().any(|result| !matches!(result, RecipientResult::Lost(_))) {
+                let remote = self.walk.current();
+                self.walk.decided = Some(results.into_iter().map(|result| outcome(result, remote)).collect());
+            }
             if self.done_here > 0 {
                 // A host may close a connection that it has used: that says nothing about the host.
                 self.walk.note(&format!("{}; once more over a new connection", failure.text));
@@ -80,6 +84,7 @@ impl Outbound {
             } else {
                 self.walk.failed(&failure.text);
                 self.walk.broke_over_content |= failure.stage == Stage::Content;
+                self.walk.broke_over_envelope |= failure.stage > Stage::Ready;
             }
             return self.next_host(now);
         }

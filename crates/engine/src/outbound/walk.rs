@@ -1,7 +1,7 @@
 //! The hosts of an attempt: which is next, what was seen of those before, and what it means when none is left.
 
 use crate::delivery::{Failure, Outcome};
-use postroad_dns::answer::{Answer, Verdict};
+use postroad_dns::answer::{Answer, Provenance, Verdict};
 use postroad_mail::reply::Status;
 use postroad_smtp::client::Tls;
 use postroad_spool::record::GateKind;
@@ -85,6 +85,8 @@ pub(super) struct Walk {
     demand: Tls,
     clear: bool,
     targets: VecDeque<Target>,
+    /// There may be hosts beside these: the answer was partial or stale, or has more than are tried.
+    in_part: bool,
     steps: Vec<String>,
     /// The target that steps are about.
     current: String,
@@ -94,6 +96,10 @@ pub(super) struct Walk {
     /// A host that was ready for mail was lost while it took the content: a path that swallows large packets, or a filter that
     /// hangs up. That must not hold up other mail.
     pub(super) broke_over_content: bool,
+    /// One was lost before: the host may be going down, or hang up because of the message.
+    pub(super) broke_over_envelope: bool,
+    /// What a host that was lost had decided of the message in hand; it holds if no other takes it.
+    pub(super) decided: Option<Vec<Outcome>>,
     /// A host turned out to be ourselves.
     ourselves: Option<String>,
 }
@@ -105,11 +111,14 @@ impl Walk {
             demand,
             clear: false,
             targets: VecDeque::new(),
+            in_part: false,
             steps: Vec::new(),
             current: String::new(),
             failures: 0,
             seven_bit: 0,
             broke_over_content: false,
+            broke_over_envelope: false,
+            decided: None,
             ourselves: None,
         }
     }
@@ -121,14 +130,15 @@ impl Walk {
 
     pub(super) fn hosts_of(&mut self, answer: &Answer) {
         let Verdict::Hosts(hosts) = &answer.verdict else { return };
-        let targets = hosts.iter().flat_map(|host| {
+        let mut targets = hosts.iter().flat_map(|host| {
             host.addresses.iter().map(|ip| Target {
                 name: Some(host.name.to_string()),
                 address: SocketAddr::new(*ip, self.port),
                 preference: host.preference,
             })
         });
-        self.targets = targets.take(TARGETS_MAX).collect();
+        self.targets = targets.by_ref().take(TARGETS_MAX).collect();
+        self.in_part = answer.provenance != Provenance::Complete || targets.next().is_some();
     }
 
     pub(super) fn next(&mut self) -> Option<Target> {
@@ -188,12 +198,11 @@ impl Walk {
     }
 
     pub(super) fn conclusion(&self) -> Conclusion {
-        if self.failures == 0 && self.seven_bit > 0 {
+        let all_seen = self.failures == 0 && !self.in_part;
+        if all_seen && self.seven_bit > 0 {
             return Conclusion::Message(Outcome::Failed(no_8bitmime()));
         }
-        if self.failures == 0
-            && let Some(text) = &self.ourselves
-        {
+        if all_seen && let Some(text) = &self.ourselves {
             return Conclusion::Message(Outcome::Failed(Failure {
                 status: Status::new(5, 4, 6),
                 cause: format!("mail loops back to this server: {text}"),
@@ -226,6 +235,8 @@ impl Walk {
         self.steps.clear();
         self.seven_bit = 0;
         self.broke_over_content = false;
+        self.broke_over_envelope = false;
+        self.decided = None;
     }
 }
 

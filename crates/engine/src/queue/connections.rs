@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Messages ready for each connection of a hop before a further one is opened without waiting.
 const READY_PER_CONNECTION: usize = 8;
+/// Messages over a connection after which one that waits for a connection has its turn, however many it may carry.
+const TURN: u32 = 100;
 /// How long a hop opens no further connection after one was refused while others work.
 const CROWDED: Duration = Duration::from_secs(30);
 
@@ -119,6 +121,7 @@ impl Queue {
         let batch_max = self.settings.batch_max;
         let ends = self.stopping
             || (batch_max > 0 && attempt.given >= batch_max)
+            || (attempt.given >= TURN && !self.starved.is_empty())
             || attempt.generation != self.settings.generation;
         let given = !ends && self.give(id);
         // A connection does not rest while another hop waits for one.
@@ -153,10 +156,13 @@ impl Queue {
                 kind: GateKind::Host,
                 cause: String::from("the attempt ended without having tried a host"),
                 tried: self.untried(),
+                lost_over_job: false,
             },
             end => end,
         };
-        if let End::HopFailed { kind, cause, tried } = end {
+        if let End::HopFailed { kind, cause, tried, lost_over_job } = end {
+            let blamed = attempt.job.filter(|job| lost_over_job && self.set_aside(&key, job));
+            let blamed = blamed.map(|job| (job, tried.clone(), cause.clone()));
             let works = self.hops.get(&key).is_some_and(Hop::has_other_connection);
             if works && kind == GateKind::Host {
                 if let Some(hop) = self.hops.get_mut(&key) {
@@ -168,6 +174,9 @@ impl Queue {
                 if attempt.generation != self.settings.generation {
                     self.release(now, &key, Some(GateKind::Dns));
                 }
+            }
+            if let Some((job, tried, cause)) = blamed {
+                self.stand_back(now, &key, &job, &tried, &cause);
             }
         }
         // Before the hop that had the connection, or a busy one would never give it up.

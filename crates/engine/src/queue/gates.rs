@@ -8,7 +8,7 @@ use crate::schedule;
 use postroad_mail::hop::NextHop;
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Now, Wall};
-use postroad_spool::record::{Gate, GateKind, Load};
+use postroad_spool::record::{Gate, GateKind, HopRow, Load};
 
 impl Queue {
     /// A hop's host has answered for a message: its gate opens. A host that greets and answers no more opens none.
@@ -108,6 +108,17 @@ impl Queue {
             Pursuit::Release { dns_only, admin, limit: LIMIT },
         );
         LoadToken(self.next_token)
+    }
+
+    /// As `release`, of a hop that may be in the store alone.
+    pub(super) fn release_row(&mut self, now: Now, row: HopRow, kind: Option<GateKind>) {
+        if self.may_hold(&row.hop) {
+            let key = row.hop.clone();
+            self.learn(now, row);
+            self.release(now, &key, kind);
+        } else if row.state.gate.as_ref().is_some_and(|gate| kind.is_none_or(|kind| kind == gate.kind)) {
+            self.due_at_once(now, row);
+        }
     }
 
     /// Makes what waits at a hop's gate due at once. The step of its schedule stays.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Hops due within this are held in memory; the others are in the store alone.
 const HORIZON: Duration = Duration::from_secs(60);
-/// Hops held in memory at most by loading ahead; the next horizon brings the others.
+/// Hops held in memory at most; the others are brought as room is made.
 const HOPS_MAX: usize = 20_000;
 /// How long the first message of a hop waits for a busy connection before a further one is opened.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ pub(super) struct Hop {
     pub(super) ready: VecDeque<Ready>,
     /// Fresh messages that are not in `ready`.
     pub(super) fresh: Unread<MessageId>,
-    /// The first fresh message that found no room here while a page was on its way.
+    /// The first fresh message that found no room here while fresh ones were being read.
     pub(super) overflow: Option<MessageId>,
     /// Pending recipients that are due.
     pub(super) pending: Unread<(Wall, MessageId)>,
@@ -81,7 +81,9 @@ impl Hop {
         if let Some(gate) = &self.state.gate {
             return gate.until;
         }
-        let idle = self.taken == 0 && self.fresh.is_none() && self.pending.is_none();
+        // While it is not sure what is due next, nothing may wait for what is known to be due later.
+        let read = self.fresh.is_none() && self.pending.is_none() && !self.ask_earliest;
+        let idle = self.taken == 0 && read;
         if idle { self.pending_due.unwrap_or(now.wall) } else { Wall(0) }
     }
 
@@ -150,16 +152,41 @@ impl Queue {
             }
         }
         for row in rows {
-            self.learn(now, row);
+            if self.may_hold(&row.hop) {
+                self.learn(now, row);
+            } else if row.state.gate.is_none() && row.due > now.wall {
+                // What has just come is due at once.
+                self.due_at_once(now, row);
+            }
         }
         for (key, delta) in deltas {
-            if *delta > 0 && !self.hops.contains_key(key) {
+            if *delta > 0 && !self.hops.contains_key(key) && self.may_hold(key) {
                 let waiting = delta.unsigned_abs();
                 let state = HopState { locals: self.locals_of(key), ..HopState::default() };
                 self.hops.insert(key.clone(), Hop { waiting, state, ..Hop::default() });
             }
         }
+        for (key, _) in deltas.iter().filter(|(_, delta)| **delta > 0) {
+            self.note_arrivals(now, key);
+        }
         self.carry_over(now, deltas.keys());
+    }
+
+    /// Whether a hop is here, or has room.
+    pub(super) fn may_hold(&mut self, key: &NextHop) -> bool {
+        let may = self.hops.len() < HOPS_MAX || self.hops.contains_key(key);
+        self.hops_beyond |= !may;
+        may
+    }
+
+    /// A hop for which there is no room here is due at once, whatever it waits for.
+    pub(super) fn due_at_once(&mut self, now: Now, row: HopRow) {
+        let HopRow { hop, mut state, .. } = row;
+        if let Some(gate) = &mut state.gate {
+            gate.until = gate.until.min(now.wall);
+        }
+        let record = Record::Hop { hop, due: now.wall, state };
+        self.batch.push(now, super::Unit::own(vec![record], Vec::new(), super::After::Nothing));
     }
 
     /// Takes a hop from its row, unless it is here already.
@@ -301,7 +328,8 @@ impl Queue {
             }
             self.pump(now, &key);
         }
-        if self.started && self.horizon_at <= now.mono {
+        let room = self.hops_beyond && self.hops.len() <= HOPS_MAX / 2;
+        if self.started && (room || self.horizon_at <= now.mono) {
             self.look_ahead(now);
         }
     }
@@ -309,6 +337,7 @@ impl Queue {
     /// Drops hops that are not due for long, and loads those that come due.
     pub(super) fn look_ahead(&mut self, now: Now) {
         self.horizon_at = now.mono + HORIZON / 2;
+        self.hops_beyond = false;
         let far: Vec<NextHop> = self
             .hops
             .iter()
@@ -329,6 +358,7 @@ impl Queue {
 
     pub(super) fn load_due(&mut self, now: Now, after: Option<(Wall, NextHop)>) {
         const LIMIT: usize = 500;
+        self.hops_beyond |= self.hops.len() >= HOPS_MAX;
         if self.hops.len() < HOPS_MAX {
             let until = now.wall + HORIZON;
             self.ask(Load::DueHops { until, after, limit: LIMIT }, Pursuit::DueHops { limit: LIMIT });

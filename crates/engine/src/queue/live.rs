@@ -92,7 +92,7 @@ impl Queue {
                 }
             } else if !room {
                 hop.overflow.get_or_insert(id);
-                if !hop.loading && hop.fresh.is_none() {
+                if hop.fresh.is_none() {
                     hop.fresh = Some(hop.overflow.take().map(|first| MessageId(first.0.saturating_sub(1))));
                 }
             } else {

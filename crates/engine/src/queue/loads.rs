@@ -106,9 +106,7 @@ impl Queue {
                 let last = rows.last().map(|row| row.hop.clone());
                 let more = rows.len() >= limit;
                 for row in rows {
-                    let key = row.hop.clone();
-                    self.learn(now, row);
-                    self.release(now, &key, dns_only.then_some(GateKind::Dns));
+                    self.release_row(now, row, dns_only.then_some(GateKind::Dns));
                 }
                 if more {
                     self.release_page(last, dns_only, admin);

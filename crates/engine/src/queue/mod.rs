@@ -208,6 +208,8 @@ pub struct Queue {
     batch: Batch,
     hops: BTreeMap<NextHop, Hop>,
     wakes: BTreeSet<(Mono, NextHop)>,
+    /// Hops that are due may be in the store alone, for want of room here.
+    hops_beyond: bool,
     /// Hops that have work and found no free connection.
     starved: BTreeSet<NextHop>,
     /// The starved hop that had the last turn.
@@ -264,6 +266,7 @@ impl Queue {
             batch: Batch::default(),
             hops: BTreeMap::new(),
             wakes: BTreeSet::new(),
+            hops_beyond: false,
             starved: BTreeSet::new(),
             fed: None,
             live: BTreeMap::new(),

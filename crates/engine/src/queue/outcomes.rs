@@ -4,7 +4,7 @@
 use super::batch::{After, Unit};
 use super::loads::Pursuit;
 use super::{AttemptId, Queue};
-use crate::delivery::{Failure, Fate, Flow, Outcome, Report};
+use crate::delivery::{Failure, Fate, Flow, Job, Outcome, Report};
 use crate::journal::{Entry, Tried};
 use crate::{returns, schedule};
 use postroad_mail::envelope::Sender;
@@ -14,6 +14,7 @@ use postroad_mail::reply::Status;
 use postroad_mail::time::Now;
 use postroad_spool::record::{Content, JournalEntry, Load, Message, Pending, Record, Stored};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Which message, at which hop, and when.
 #[derive(Clone, Copy)]
@@ -23,6 +24,8 @@ pub(super) struct Case<'a> {
     pub(super) key: &'a NextHop,
 }
 
+/// How long after its hop's gate a message over which a host was lost is due.
+const BEHIND_GATE: Duration = Duration::from_secs(10);
 /// Octets of a cause that are kept with a pending recipient.
 const CAUSE_MAX: usize = 1000;
 
@@ -43,12 +46,47 @@ impl Queue {
         for (recipient, outcome) in job.recipients.iter().zip(report.outcomes) {
             self.sort(case, &job.message, (*recipient, outcome), &report.tried, &mut sorted);
         }
-        let entries = sorted.entries(&job.message, &report.tried);
+        self.write_sorted(case, &job.message, sorted, &report.tried);
+    }
+
+    fn write_sorted(&mut self, case: Case<'_>, message: &Message, sorted: Sorted, tried: &Tried) {
+        let entries = sorted.entries(message, tried);
         if sorted.failed.is_empty() {
             self.write(case, entries, sorted.gone, Vec::new());
         } else {
-            self.fail(case, sorted.failed, &report.tried, (entries, sorted.gone));
+            self.fail(case, sorted.failed, tried, (entries, sorted.gone));
         }
+    }
+
+    /// Takes a job that is ready again out of what is. False when it is led elsewhere.
+    pub(super) fn set_aside(&mut self, key: &NextHop, job: &Job) -> bool {
+        let id = job.message.id;
+        let here = self.live.get(&id).is_some_and(|live| live.at.contains(key));
+        if !here || !self.take_back(id, key, &job.recipients) {
+            return false;
+        }
+        // It is held until `stand_back` writes about it.
+        if let Some(live) = self.live.get_mut(&id) {
+            live.writes += 1;
+        }
+        true
+    }
+
+    /// A message over which a host was lost waits on its own account and longer than its hop: another one looks next, lest one to
+    /// which the host hangs up holds up all mail.
+    pub(super) fn stand_back(&mut self, now: Now, key: &NextHop, job: &Job, tried: &Tried, cause: &str) {
+        let id = job.message.id;
+        let case = Case { now, id, key };
+        let mut sorted = Sorted::default();
+        for recipient in &job.recipients {
+            let one = self.live.get(&id).and_then(|live| live.unsettled.get(recipient));
+            if one.is_some_and(|one| one.hop == *key) {
+                let outcome = Outcome::Deferred { status: Status::new(4, 4, 2), cause: cause.to_owned() };
+                self.sort(case, &job.message, (*recipient, outcome), tried, &mut sorted);
+            }
+        }
+        self.write_sorted(case, &job.message, sorted, tried);
+        self.written(id);
     }
 
     /// Applies one outcome to the message in memory.
@@ -80,6 +118,8 @@ impl Queue {
                     return;
                 }
                 let roll = self.roll();
+                let gate = self.hops.get(key).and_then(|hop| hop.state.gate.as_ref());
+                let behind_gate = gate.map_or(now.wall, |gate| gate.until + BEHIND_GATE);
                 let Some(one) =
                     self.live.get_mut(&message.id).and_then(|live| live.unsettled.get_mut(&recipient))
                 else {
@@ -87,7 +127,7 @@ impl Queue {
                 };
                 let span = schedule::jittered(schedule::wait(&self.settings.retry, one.attempts), roll);
                 one.attempts = one.attempts.saturating_add(1);
-                one.due = now.wall + span;
+                one.due = behind_gate.max(now.wall + span);
                 one.cause = cut(&cause);
                 let until = one.due;
                 if let Some(hop) = self.hops.get_mut(key) {
@@ -319,7 +359,7 @@ fn fate(sender: &Sender, message: &Message, recipient: u32) -> Fate {
     }
 }
 
-fn expired(after: &std::time::Duration, cause: &str, host: Option<&str>) -> Failure {
+fn expired(after: &Duration, cause: &str, host: Option<&str>) -> Failure {
     Failure {
         status: Status::new(5, 4, 7),
         cause: format!("not delivered within {}: {cause}", postroad_mail::time::brief(*after)),

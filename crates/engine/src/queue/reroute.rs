@@ -129,6 +129,18 @@ impl Queue {
         }
     }
 
+    /// Mail has come to a hop: what is kept with it under another route does not hold for that. (After a walk nothing is.)
+    pub(super) fn note_arrivals(&mut self, now: Now, key: &NextHop) {
+        if self.walk.is_none() {
+            return;
+        }
+        let locals = self.locals_of(key);
+        if let Some(hop) = self.hops.get_mut(key).filter(|hop| ![0, locals].contains(&hop.state.locals)) {
+            hop.state.locals = 0;
+            self.batch.mark_dirty(now, key.clone());
+        }
+    }
+
     /// Whether a walk is at this hop.
     pub(super) fn is_walked(&self, key: &NextHop) -> bool {
         self.walk.as_ref().is_some_and(|walk| walk.hops.contains(key))
@@ -220,7 +232,7 @@ impl Queue {
 
     /// Takes recipients of a message out of what is ready at a hop. False when they are not to be had: they are in flight, or
     /// about to fail.
-    fn take_back(&mut self, id: MessageId, key: &NextHop, recipients: &[u32]) -> bool {
+    pub(super) fn take_back(&mut self, id: MessageId, key: &NextHop, recipients: &[u32]) -> bool {
         let Some(live) = self.live.get_mut(&id) else { return false };
         if !live.at.contains(key) {
             return true;

@@ -1,6 +1,7 @@
 //! Connections and memory have bounds, and what waits for them has its turn.
 
 use super::*;
+use postroad_spool::record::{Gate, GateKind};
 
 #[test]
 fn a_hop_with_more_than_memory_holds_delivers_all_once() {
@@ -217,4 +218,89 @@ fn a_connection_more_that_is_refused_is_no_gate() {
     world.mood("a", Mood::Up);
     world.run(secs(1));
     assert_eq!(world.taken.len(), 2);
+}
+
+#[test]
+fn what_finds_no_room_while_the_store_is_asked_is_read_later() {
+    let mut world = World::with(|settings| settings.retry = vec![secs(10)]);
+    world.counts = false;
+    world.submit("s@x", "later1@a");
+    world.run(secs(8));
+    // More than fits comes in one commit, while the store is asked for what is pending.
+    world.disk = Disk::Held;
+    (0..READY_MAX + 500).for_each(|_| world.submit("s@x", "ok@a"));
+    world.run(secs(4));
+    world.disk = Disk::Works;
+    world.minutes(5);
+    assert!(world.waiting().is_empty(), "{} wait", world.waiting().len());
+    assert!(world.taken.values().all(|times| *times == 1));
+}
+
+#[test]
+fn no_hop_starves_others_whatever_a_connection_may_carry() {
+    let mut world = World::with(|settings| {
+        settings.out_connections_max = 1;
+        settings.batch_max = u32::MAX;
+    });
+    world.counts = false;
+    world.mood("a", Mood::Slow);
+    (0..500).for_each(|_| world.submit("s@x", "ok@a"));
+    world.submit("s@x", "ok@z");
+    world.run(secs(1));
+    world.trace.clear();
+    world.mood("a", Mood::Up);
+    world.minutes(1);
+    let at = world.trace.iter().position(|line| line == "taken 501/0").unwrap();
+    assert!(at < 250, "after {at} lines");
+    assert_eq!(world.taken.len(), 501);
+}
+
+/// Hops of which there are more than are held in memory.
+const MANY: usize = 20_500;
+/// `queue::hops::HOPS_MAX`.
+const HELD_MAX: usize = 20_000;
+
+fn many() -> Vec<String> {
+    (0..MANY).map(|n| format!("h{n}")).collect()
+}
+
+fn held_hops(world: &World) -> usize {
+    many().iter().filter(|word| world.queue.hop(&hop(word)).is_some()).count()
+}
+
+#[test]
+fn hops_in_memory_are_bounded() {
+    let mut world = World::with(|settings| settings.out_connections_max = 1);
+    world.counts = false;
+    world.mood("h0", Mood::Hang);
+    many().iter().for_each(|word| world.submit("s@x", &format!("ok@{word}")));
+    world.minutes(2);
+    assert!(held_hops(&world) <= HELD_MAX, "{} in memory", held_hops(&world));
+    world.mood("h0", Mood::Up);
+    world.minutes(2);
+    assert_eq!(world.taken.len(), MANY);
+    assert!(world.rows().is_empty());
+}
+
+#[test]
+fn a_release_of_many_hops_holds_as_many_as_fit() {
+    let mut world = World::with(|settings| settings.out_connections_max = 1);
+    world.counts = false;
+    let now = world.now.wall;
+    world.fill(
+        &many(),
+        Gate { kind: GateKind::Dns, until: now + secs(900), step: 4, cause: String::new(), since: now },
+    );
+    world.restart(false);
+    world.mood("h0", Mood::Hang);
+    world.minutes(1);
+    world.tell(QueueInput::DnsReleased);
+    world.run(secs(1));
+    assert!(held_hops(&world) <= HELD_MAX, "{} in memory", held_hops(&world));
+    let now = world.now.wall;
+    assert!(world.rows().iter().all(|row| row.due <= now), "all are due");
+    world.steps("h0", Mood::Up, MANY * 2);
+    world.minutes(2);
+    assert_eq!(world.taken.len(), MANY);
+    assert!(world.rows().is_empty());
 }

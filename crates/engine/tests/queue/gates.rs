@@ -229,3 +229,48 @@ fn a_hop_is_looked_at_few_times() {
     let more = world.loads - before - horizons;
     assert!(more < 40 * 8, "{more} questions for some 20 retries");
 }
+
+#[test]
+fn a_message_to_which_a_host_hangs_up_holds_up_no_other_mail_for_long() {
+    // The gate closes, for it may be the host; but another message looks next.
+    check(
+        |w| {
+            w.submit("s@x", "kills@a");
+            (0..2).for_each(|_| w.submit("s@x", "ok@a"));
+            w.minutes(18);
+            gates(w);
+            assert_eq!(w.waiting().len(), 1);
+            let row = w.rows().remove(0);
+            assert!(row.state.gate.is_some() && row.state.host_failures == 1, "{row:?}");
+        },
+        "ticket 1 is 1
+         open a with 1/0
+         gate a Host ~15m before 1
+         ticket 2 is 2
+         ticket 3 is 3
+         open a with 2/0
+         recovered a
+         taken 2/0
+         give a 3/0
+         taken 3/0
+         rest a
+         open a with 1/0
+         gate a Host ~15m before 1",
+    );
+    // While other connections work it waits alone.
+    let mut world = World::new();
+    world.mood("a", Mood::Slow);
+    (0..2).for_each(|_| world.submit("s@x", "ok@a"));
+    world.run(secs(1));
+    assert_eq!(world.connections(), 2);
+    world.submit("s@x", "kills@a");
+    (0..2).for_each(|_| world.submit("s@x", "ok@a"));
+    world.mood("a", Mood::Up);
+    world.run(secs(10));
+    assert_eq!(world.taken.len(), 4);
+    assert!(!world.trace.iter().any(|line| line.starts_with("gate")), "{:?}", world.trace);
+    world.minutes(13);
+    world.trace.clear();
+    world.minutes(5);
+    assert!(world.trace.iter().any(|line| line == "open a with 3/0"), "{:?}", world.trace);
+}

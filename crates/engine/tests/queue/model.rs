@@ -101,6 +101,57 @@ fn check_steps(steps: &[(u8, u8)]) {
     }
 }
 
+/// As above, with an administrator who deletes, and a life of two hours: nobody knows beforehand what becomes of a recipient,
+/// but it is not lost, and is delivered once.
+fn check_short_lives(steps: &[(u8, u8)]) {
+    let mut world = World::with(|settings| {
+        settings.batch_max = 3;
+        settings.out_connections_max = 4;
+        settings.out_connections_per_domain_max = 2;
+        settings.expire = secs(2 * 3600);
+    });
+    for (what, which) in steps {
+        match what % 22 {
+            19 => {
+                let some = ids(&world, &[usize::from(which % 16), usize::from(which / 16), 2]);
+                world.admin(AdminRequest::Delete(some));
+                world.submit("s@x", "ok@a kills@a later1@b");
+            }
+            20 if which % 4 == 0 => world.admin(AdminRequest::Delete(Selection::All)),
+            20 | 21 => {
+                // The store is held while he asks.
+                world.disk = Disk::Held;
+                let some = ids(&world, &[usize::from(which % 16), usize::from(which / 16)]);
+                world.admin(if which & 1 == 0 {
+                    AdminRequest::Delete(some)
+                } else {
+                    AdminRequest::Retry(some)
+                });
+                world.submit("s@x", "ok@a later1@b no@a");
+                world.run(secs(u64::from(*which)));
+                world.disk = Disk::Works;
+            }
+            what => step(&mut world, what, *which),
+        }
+    }
+    ["a", "b", "c", "drop", "x", "relay", "badmail"].iter().for_each(|word| world.mood(word, Mood::Up));
+    // A wait for DNS does not count, and what is never taken is looked at every four hours.
+    world.minutes(4 * 24 * 60);
+    assert!(world.stored().is_empty() && world.rows().is_empty(), "{:?} {:?}", world.waiting(), world.rows());
+    assert_eq!(world.queue.messages(), 0);
+    assert_eq!((world.held(), world.queue.connections()), (0, 0), "nothing is kept of what is gone");
+    assert_eq!(world.queue.content_held(), 0);
+    for place in world.accepted.keys() {
+        let times = |counts: &BTreeMap<(usize, u32), u32>| counts.get(place).copied().unwrap_or(0);
+        let (taken, failed, died) = (times(&world.taken), times(&world.failed), times(&world.died_over));
+        let settled = taken > 0 || failed > 0 || world.deleted.contains(place);
+        assert!(
+            settled && taken <= 1 + died,
+            "{place:?}: taken {taken} times, failed {failed} times, died over {died}"
+        );
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config {
         cases: 50, failure_persistence: None, ..proptest::test_runner::Config::default()
@@ -111,5 +162,12 @@ proptest::proptest! {
         steps in proptest::collection::vec((proptest::num::u8::ANY, proptest::num::u8::ANY), 1..60)
     ) {
         check_steps(&steps);
+    }
+
+    #[test]
+    fn nothing_is_lost_or_delivered_twice(
+        steps in proptest::collection::vec((proptest::num::u8::ANY, proptest::num::u8::ANY), 1..80)
+    ) {
+        check_short_lives(&steps);
     }
 }

@@ -305,3 +305,33 @@ fn a_wait_for_dns_counts_nowhere_towards_expiry() {
     assert!(world.failed.is_empty() && world.rows().is_empty());
     assert_eq!(world.taken.len(), 1);
 }
+
+#[test]
+fn what_came_under_a_route_that_was_left_again_follows_too() {
+    // Beside what was there before it, of which all is led there.
+    let local = |domain: &str| {
+        let domain = domain.parse().unwrap();
+        move |settings: &mut Settings| {
+            to_relay(settings);
+            settings.default_domain = domain;
+        }
+    };
+    let mut world = World::with(local("c.example"));
+    world.mood("relay", Mood::Down);
+    world.submit("s@x", "ok@a");
+    world.run(secs(1));
+    // The walk has not come to the smart host when mail is accepted for it.
+    world.disk = Disk::Held;
+    world.new_settings(local("mail.example"));
+    world.submit("s@x", "ok@c");
+    for _ in 0..2 {
+        world.disk = Disk::Works;
+        world.answer_once();
+        world.disk = Disk::Held;
+    }
+    assert_eq!(world.waiting().len(), 2);
+    world.new_settings(local("c.example"));
+    world.disk = Disk::Works;
+    world.run(secs(5));
+    assert_eq!(world.taken.keys().copied().collect::<Vec<_>>(), [(2, 0)]);
+}

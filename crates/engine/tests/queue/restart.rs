@@ -133,3 +133,18 @@ fn pending_recipients_are_found_at_a_hop_that_is_always_busy() {
     }
     assert!(world.taken.contains_key(&(1, 0)), "an hour later it was not tried");
 }
+
+#[test]
+fn a_crash_keeps_nothing_waiting_for_what_is_due_later() {
+    // Deferred anew, the first is due much later than the second, of which only the store knows.
+    let mut world = World::with(|settings| settings.retry = vec![secs(600), secs(14_400)]);
+    world.submit("s@x", "later@a");
+    world.minutes(3);
+    world.submit("s@x", "later1@a");
+    while !world.trace.iter().any(|line| line == "deferred 1/0 for ~4h") {
+        world.run(Duration::from_millis(100));
+    }
+    world.restart(false);
+    world.minutes(10);
+    assert_eq!(world.taken.keys().copied().collect::<Vec<_>>(), [(2, 0)]);
+}

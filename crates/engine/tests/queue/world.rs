@@ -2,7 +2,7 @@
 //!
 //! What happens is kept as lines of text. Hops are named by their first word (`a` is the MX set of a.example), messages by
 //! the order in which they were accepted, recipients as `message/index`. A recipient's local part says what its host does:
-//! `no` is refused, `later` is deferred for ever, `later2` twice, anything else is taken.
+//! `no` is refused, over `kills` the connection is lost, `later` is deferred for ever, `later2` twice, anything else is taken.
 //!
 //! Three things are checked throughout: no recipient is in two attempts at once; after every commit the rows of hops count
 //! exactly the recipients that wait there; and the queue never spins, asking for work or for ticks without end.
@@ -21,7 +21,9 @@ use postroad_mail::time::{Mono, Now, Wall, brief};
 use postroad_metabase::settings::Settings;
 use postroad_spool::Store;
 use postroad_spool::memory::MemoryStore;
-use postroad_spool::record::{Content, DraftId, GateKind, HopRow, Load, Loaded, Record, Stored};
+use postroad_spool::record::{
+    Content, DraftId, Gate, GateKind, HopRow, HopState, Load, Loaded, Message, Record, Stored,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -107,6 +109,8 @@ pub struct World {
     /// How often each recipient was taken, and failed for good.
     pub taken: BTreeMap<(usize, u32), u32>,
     pub failed: BTreeMap<(usize, u32), u32>,
+    /// What an administrator deleted.
+    pub deleted: BTreeSet<(usize, u32)>,
     /// What must become of each recipient of a message that was accepted, and how often it had become of it when we died before
     /// that was on disk.
     pub accepted: BTreeMap<(usize, u32), Fate>,
@@ -175,6 +179,7 @@ impl World {
             commits: Vec::new(),
             taken: BTreeMap::new(),
             failed: BTreeMap::new(),
+            deleted: BTreeSet::new(),
             accepted: BTreeMap::new(),
             died_over: BTreeMap::new(),
             most: BTreeMap::new(),
@@ -282,6 +287,29 @@ impl World {
         }
     }
 
+    /// Puts a message for each of these hops into the store, behind a gate.
+    pub fn fill(&mut self, words: &[String], gate: Gate) {
+        let mut records = Vec::new();
+        for (number, word) in (0..).zip(words) {
+            let content = Content::Memory(Arc::new(b"Subject: x\r\n\r\n".to_vec()));
+            let draft = self.draft("s@x", &format!("ok@{word}"), content.clone());
+            let message = Message {
+                id: MessageId(MessageId::first_at(START).0 + number),
+                sender: draft.sender,
+                recipients: draft.recipients,
+                trace: draft.trace_head,
+                size: draft.size,
+            };
+            let state = HopState { gate: Some(gate.clone()), ..HopState::default() };
+            records.extend([
+                Record::Accept { message: Arc::new(message), content },
+                Record::Waiting { hop: hop(word), delta: 1 },
+                Record::Hop { hop: hop(word), due: gate.until, state },
+            ]);
+        }
+        self.store.commit(&records).unwrap();
+    }
+
     /// Content too large to be handed out whole.
     pub fn large(&mut self) -> Content {
         let draft = DraftId(1000 + self.tickets);
@@ -367,8 +395,10 @@ impl World {
             QueueOutput::Started => String::from("started"),
             QueueOutput::Accepted(Ticket(ticket), id) => {
                 let number = self.number(id);
-                let stored = self.stored().into_iter().find(|one| one.message.id == id);
-                let message = stored.unwrap().message;
+                let Ok(Loaded::Messages(stored)) = self.store.load(&Load::Message(id)) else {
+                    panic!("no message")
+                };
+                let message = Arc::clone(&stored[0].message);
                 for (index, recipient) in (0..).zip(&message.recipients) {
                     let refused = recipient.address.local() == "no" && recipient.hop != NextHop::Drop;
                     let fate = match (refused, &message.sender.path) {
@@ -447,7 +477,11 @@ impl World {
             }
             Flow::Failed { message, recipient, status, fate, .. } => {
                 let number = self.number(message.id);
-                *self.failed.entry((number, recipient)).or_default() += 1;
+                if fate == postroad_engine::delivery::Fate::Deleted {
+                    self.deleted.insert((number, recipient));
+                } else {
+                    *self.failed.entry((number, recipient)).or_default() += 1;
+                }
                 format!("failed {number}/{recipient} {status} {fate:?}")
             }
             Flow::HopWaits { hop, kind, until, waiting, .. } => {
@@ -523,8 +557,20 @@ impl World {
             }
             other => panic!("{other:?} is not for the store"),
         };
+        let written = matches!(input, QueueInput::Committed(_));
         self.queue.handle(self.now, input);
+        if written && self.counts {
+            self.check_held_counts();
+        }
         true
+    }
+
+    /// The queue counts at a hop that it holds what the hop's row does.
+    fn check_held_counts(&mut self) {
+        for row in self.rows() {
+            let held = self.queue.hop(&row.hop).map(|hop| hop.waiting);
+            assert!(held.is_none_or(|held| held == row.waiting), "{held:?} are held of {row:?}");
+        }
     }
 
     fn commit(&mut self, batch: &[Record]) -> postroad_spool::record::Committed {
@@ -651,6 +697,7 @@ impl World {
                 self.moods.insert(hop, Mood::Up);
                 self.end(id, End::Finished)
             }
+            _ if attempt.job.as_ref().is_some_and(|job| kills(job)) => self.end(id, lost_over_job()),
             _ => match attempt.job.take() {
                 Some(job) => {
                     let folder = matches!(attempt.hop, NextHop::Drop | NextHop::Badmail);
@@ -717,7 +764,26 @@ impl World {
 const DRAFT_SIZE: usize = 300 * 1024;
 
 fn failure(kind: GateKind) -> End {
-    End::HopFailed { kind, cause: String::from("as it was told"), tried: Tried::default() }
+    End::HopFailed {
+        kind,
+        cause: String::from("as it was told"),
+        tried: Tried::default(),
+        lost_over_job: false,
+    }
+}
+
+fn lost_over_job() -> End {
+    End::HopFailed {
+        kind: GateKind::Host,
+        cause: String::from("it hung up"),
+        tried: Tried::default(),
+        lost_over_job: true,
+    }
+}
+
+fn kills(job: &Job) -> bool {
+    let local = |index: &u32| job.message.recipients[*index as usize].address.local();
+    job.recipients.iter().any(|index| local(index) == "kills")
 }
 
 fn address(text: &str) -> Address {

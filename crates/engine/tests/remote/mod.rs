@@ -4,7 +4,7 @@
 //!
 //! | happens | |
 //! |---|---|
-//! | `hosts mx1 10 192.0.2.1, mx2 20 192.0.2.2` | DNS says so; `nodns`, `baddata`, `nxdomain`, `nullmx`, `nohost`, `loops` are other answers |
+//! | `hosts mx1 10 192.0.2.1, mx2 20 192.0.2.2` | DNS says so, by data that is `partial` or `stale` if that is before it; `nodns`, `baddata`, `nxdomain`, `nullmx`, `nohost`, `loops` are other answers |
 //! | `connected`, `refused`, `closed`, `tls`, `tls failed` | to the connection |
 //! | `talks 8BITMIME PIPELINING` | connected, greeted, EHLO answered with these |
 //! | `S: 250 Ok` | the host writes; several replies are divided by a bar |
@@ -40,6 +40,8 @@ pub struct Line {
     in_message: bool,
     deeds: Vec<String>,
     pub wire: String,
+    /// It ended over the job in hand.
+    pub lost_over_job: bool,
 }
 
 /// Plays a script against an attempt at `hop` whose first job is `job`, and says what went otherwise than written.
@@ -55,6 +57,7 @@ pub fn play(settings: Settings, hop: &str, job: &str, script: &str) -> (Line, Ve
         in_message: false,
         deeds: Vec::new(),
         wire: String::new(),
+        lost_over_job: false,
     };
     line.drain();
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -212,7 +215,8 @@ impl Line {
                     format!("report {} at {host}: {}", report.id.0, outcomes.collect::<Vec<_>>().join(", "))
                 }
                 OutboundOutput::Ended(End::Finished) => String::from("ended"),
-                OutboundOutput::Ended(End::HopFailed { kind, cause, .. }) => {
+                OutboundOutput::Ended(End::HopFailed { kind, cause, lost_over_job, .. }) => {
+                    self.lost_over_job = lost_over_job;
                     format!("ended {kind:?}: {cause}")
                 }
             };
@@ -238,6 +242,11 @@ impl Line {
 }
 
 fn answer(question: Question, text: &str) -> Answer {
+    let (provenance, text) = match text.split_once(' ') {
+        Some(("partial", text)) => (Provenance::Partial, text),
+        Some(("stale", text)) => (Provenance::Stale, text),
+        _ => (Provenance::Complete, text),
+    };
     let unresolved = |dns_fault, kind| {
         Verdict::Unresolved(Cause { text: String::from("as it was told"), dns_fault, kind })
     };
@@ -255,7 +264,7 @@ fn answer(question: Question, text: &str) -> Answer {
         question,
         policy: Policy::default(),
         verdict,
-        provenance: Provenance::Complete,
+        provenance,
         implicit: false,
         expires: Mono(60_000_000),
         from_cache: false,
