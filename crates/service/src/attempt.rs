@@ -61,7 +61,11 @@ impl Attempt {
                     return self.hub.ended(self.id, end);
                 }
             }
-            self.flush().await;
+            if !self.send.is_empty() {
+                self.flush().await;
+                // Where that failed, the machine was told, and has something to say.
+                continue;
+            }
             let deadline = self.outbound.deadline();
             let hub = Rc::clone(&self.hub);
             let heard = {

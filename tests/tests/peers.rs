@@ -1,0 +1,58 @@
+//! Peers that break off at the worst moment.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use postroad_tests::load::{Session, content};
+use postroad_tests::ports::Port;
+use postroad_tests::postroad::{Config, Postroad};
+use postroad_tests::wait;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+
+/// A host that resets its first connection just behind its answer to EHLO, where the envelope is about to be written: the message
+/// is tried again.
+#[test]
+fn a_host_that_resets_before_the_envelope() {
+    let port = Port::free();
+    let listener = TcpListener::bind(("127.0.0.31", port.number())).unwrap();
+    let config = Config { remote_port: port.number(), ..Config::default() };
+    let postroad = Postroad::start(&config);
+    let host = std::thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        first.write_all(b"220 host.example\r\n").unwrap();
+        // EHLO is there and is left unread: so the close is a reset.
+        first.peek(&mut [0]).unwrap();
+        first.write_all(b"250-host.example\r\n250 PIPELINING\r\n").unwrap();
+        drop(first);
+        take_one(&listener)
+    });
+    let mut session = Session::open(postroad.address()).unwrap();
+    session.message("s@sender.example", "r@[127.0.0.31]", &content("1", 1000)).unwrap();
+    postroad.wait_drained(wait::PATIENCE);
+    assert_eq!(host.join().unwrap(), "<r@[127.0.0.31]>");
+}
+
+/// Takes one message; gives the path of its recipient.
+fn take_one(listener: &TcpListener) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let (mut recipient, mut content) = (String::new(), false);
+    stream.write_all(b"220 host.example\r\n").unwrap();
+    for line in lines {
+        let line = line.unwrap();
+        if let Some(path) = line.strip_prefix("RCPT TO:") {
+            recipient = path.to_owned();
+        }
+        let reply = match line.as_str() {
+            "." => "250 taken",
+            _ if content => continue,
+            "DATA" => "354 go on",
+            _ => "250 ok",
+        };
+        content = line == "DATA";
+        if line == "QUIT" {
+            break;
+        }
+        stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+    }
+    recipient
+}
