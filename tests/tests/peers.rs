@@ -3,10 +3,11 @@
 
 use postroad_tests::load::{Session, content};
 use postroad_tests::ports::Port;
-use postroad_tests::postroad::{Config, Postroad};
+use postroad_tests::postroad::{Config, NAME, Postroad};
 use postroad_tests::wait;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 /// A host that resets its first connection just behind its answer to EHLO, where the envelope is about to be written: the message
 /// is tried again.
@@ -55,4 +56,32 @@ fn take_one(listener: &TcpListener) -> String {
         stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
     }
     recipient
+}
+
+/// A client that sends all of a message and leaves before it has read a reply does not slow down the others: no commit waits for it.
+#[test]
+fn a_client_that_leaves_at_the_dot() {
+    let postroad = Postroad::start(&Config::default());
+    let recipient = format!("postmaster@{NAME}");
+    let fastest = || {
+        let mut session = Session::open(postroad.address()).unwrap();
+        let times = (0..100).map(|number: u32| {
+            let began = Instant::now();
+            session.message("s@sender.example", &recipient, &content(&number.to_string(), 300)).unwrap();
+            began.elapsed()
+        });
+        times.min().unwrap()
+    };
+    let before = fastest();
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(postroad.address()).unwrap();
+        let all = format!("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<{recipient}>\r\nDATA\r\nx\r\n.\r\n");
+        // The greeting is left unread: so the close is a reset.
+        stream.peek(&mut [0]).unwrap();
+        stream.write_all(all.as_bytes()).unwrap();
+        drop(stream);
+    }
+    wait::until("they are gone", || postroad.json(&["status"])[0]["inbound"] == 0);
+    // A commit that waits for a draft to come waits for 2 ms. Other tests may be at the disk: they end.
+    wait::until(&format!("{before:?} again"), || fastest() < before + Duration::from_millis(1));
 }

@@ -71,6 +71,10 @@ impl Session {
         loop {
             let todo = self.drain();
             if !todo.send.is_empty() && stream.write(&todo.send).await.is_err() {
+                if todo.draft.is_some() {
+                    // Its client will send it again, and no commit is to wait for it.
+                    hub.tell(QueueInput::DataDropped);
+                }
                 self.handle(InboundInput::Eof);
                 self.drain();
                 return;
