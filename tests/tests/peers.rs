@@ -1,12 +1,12 @@
-//! Peers that break off at the worst moment.
+//! Peers that break off at the worst moment, or come in crowds.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use postroad_tests::load::{Session, content};
 use postroad_tests::ports::Port;
 use postroad_tests::postroad::{Config, NAME, Postroad};
 use postroad_tests::wait;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A host that resets its first connection just behind its answer to EHLO, where the envelope is about to be written: the message
@@ -84,4 +84,27 @@ fn a_client_that_leaves_at_the_dot() {
     wait::until("they are gone", || postroad.json(&["status"])[0]["inbound"] == 0);
     // A commit that waits for a draft to come waits for 2 ms. Other tests may be at the disk: they end.
     wait::until(&format!("{before:?} again"), || fastest() < before + Duration::from_millis(1));
+}
+
+/// However many come at once, MaxConnections holds.
+#[test]
+fn a_crowd_of_clients() {
+    let config = Config { server: "MaxConnections = 3".to_owned(), ..Config::default() };
+    let mut postroad = Postroad::start(&config);
+    wait::until("the start's own client is gone", || postroad.json(&["status"])[0]["inbound"] == 0);
+    postroad.process().signal("STOP");
+    let address: SocketAddr = postroad.address();
+    let crowd: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    postroad.process().signal("CONT");
+    let greetings: Vec<String> = crowd.iter().map(greeting).collect();
+    let taken = greetings.iter().filter(|greeting| *greeting == "220").count();
+    assert_eq!(taken, 3, "{greetings:?}");
+    assert!(greetings.iter().all(|greeting| greeting == "220" || greeting == "421"), "{greetings:?}");
+}
+
+fn greeting(mut stream: &TcpStream) -> String {
+    let mut code = [0; 3];
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.read_exact(&mut code).unwrap();
+    String::from_utf8_lossy(&code).into_owned()
 }

@@ -25,10 +25,9 @@ use tokio_rustls::TlsAcceptor;
 /// Numbers of draft files that a session may use.
 const DRAFTS_PER_SESSION: u64 = 1 << 20;
 
-/// Serves one client to the end.
+/// Serves one client, who was counted when it was accepted, to the end.
 pub(crate) async fn run(hub: Rc<Hub>, socket: TcpStream, client: SocketAddr) {
     let _ = socket.set_nodelay(true);
-    hub.inbound.set(hub.inbound.get() + 1);
     let settings = hub.settings();
     let drafts = DraftId(hub.number().wrapping_mul(DRAFTS_PER_SESSION));
     let now = hub.clock.now();
