@@ -366,9 +366,12 @@ fn settings_change_with_the_next_transaction() {
     host.feed(b"HELO a\r\nMAIL FROM:<>\r\n");
     host.server.handle(Now::default(), ServerInput::Settings(Arc::new(settings)));
     host.wire.clear();
-    host.feed(b"RCPT TO:<a@b.example>\r\nRCPT TO:<c@b.example>\r\nRSET\r\nMAIL FROM:<> SIZE=6\r\n");
+    // A MAIL within a transaction begins none.
+    host.feed(
+        b"RCPT TO:<a@b.example>\r\nMAIL FROM:<>\r\nRCPT TO:<c@b.example>\r\nRSET\r\nMAIL FROM:<> SIZE=6\r\n",
+    );
     assert_eq!(
         String::from_utf8_lossy(&host.wire),
-        "250 2.1.5 Ok\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok\r\n552 5.3.4 Message too large\r\n"
+        "250 2.1.5 Ok\r\n503 5.5.1 Sender already given\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok\r\n552 5.3.4 Message too large\r\n"
     );
 }
