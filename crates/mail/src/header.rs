@@ -122,6 +122,15 @@ pub fn summary(message: &[u8]) -> Summary {
     summary
 }
 
+/// Whether the header section goes on beyond `HEADER_MAX`.
+#[must_use]
+pub fn is_cut(message: &[u8]) -> bool {
+    let mut fields = Fields::new(message);
+    fields.by_ref().for_each(drop);
+    let rest = message.get(fields.at..).unwrap_or_default();
+    fields.line_end(fields.at).is_none() && (name(rest).is_some() || matches!(rest, [b' ' | b'\t', ..]))
+}
+
 /// The fields of a message's header section, in order.
 #[must_use]
 pub fn fields(message: &[u8]) -> Fields<'_> {
@@ -205,13 +214,7 @@ impl<'a> Fields<'a> {
     fn field(&self) -> Option<Field<'a>> {
         let start = self.at;
         let mut end = self.line_end(start)?;
-        let line = self.message.get(start..end)?;
-        let colon = memchr::memchr(b':', line)?;
-        // RFC 5322 §4.5 lets spaces stand before the colon.
-        let name = line.get(..colon)?.trim_ascii_end();
-        if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
-            return None;
-        }
+        let (name, colon) = name(self.message.get(start..end)?)?;
         while matches!(self.message.get(end), Some(b' ' | b'\t')) {
             let Some(next) = self.line_end(end) else {
                 break;
@@ -242,6 +245,14 @@ impl<'a> Iterator for Fields<'a> {
             }
         }
     }
+}
+
+/// The name of the field that begins `line`, and where its colon is.
+fn name(line: &[u8]) -> Option<(&[u8], usize)> {
+    let colon = memchr::memchr(b':', line)?;
+    // RFC 5322 §4.5 lets spaces stand before the colon.
+    let name = line.get(..colon)?.trim_ascii_end();
+    (!name.is_empty() && name.iter().all(u8::is_ascii_graphic)).then_some((name, colon))
 }
 
 #[cfg(test)]
@@ -322,6 +333,19 @@ mod tests {
         assert_eq!(bad.to_string(), "Cc: \"nobody\" is not an address: the address has no domain");
         let many: String = (0..=RECIPIENTS_MAX).map(|n| format!("{n}@x.y,")).collect();
         assert_eq!(recipients(format!("To: {many}\r\n\r\n").as_bytes()), Err(NoRecipients::TooMany));
+    }
+
+    #[test]
+    fn a_section_beyond_the_bound_is_told() {
+        let check = |message: &[&[u8]], expected: bool| assert_eq!(is_cut(&message.concat()), expected);
+        let long = vec![b'x'; HEADER_MAX];
+        let folded = "To: a@b.example,\r\n".to_owned() + &" c@d.example,\r\n".repeat(HEADER_MAX / 15 + 10);
+        check(&[b"A: b\r\n\r\n", &long], false);
+        check(&[b"A: b\r\n", &long, b"\r\n\r\nC: d"], false);
+        check(&[&long[..HEADER_MAX - 6], b": b\r\n\r\nC: d\r\n"], false);
+        check(&[b"A: b\r\n", b"C: ", &long, b"\r\n\r\n"], true);
+        check(&["C: d\r\n".repeat(HEADER_MAX / 6 + 10).as_bytes()], true);
+        check(&[folded.as_bytes(), b"Bcc: e@f.example\r\n\r\n"], true);
     }
 
     proptest! {
