@@ -116,7 +116,7 @@ fn hostile_records() {
         (&["resolve", "evil.example", "MX"], 0),
         (&["resolve", "evil.example", "CAA"], 0),
         (&["mx", "evil.example"], 1),
-        (&["resolve", "\x1b[2J.example", "A"], 1),
+        (&["resolve", "\x1b[2J.example", "A"], 2),
     ] {
         let people = [args, &["--server", &address]].concat();
         for args in [people.clone(), [&people[..], &["--json"]].concat()] {
