@@ -108,3 +108,19 @@ fn greeting(mut stream: &TcpStream) -> String {
     stream.read_exact(&mut code).unwrap();
     String::from_utf8_lossy(&code).into_owned()
 }
+
+/// A client that comes by IPv4 to a wildcard of IPv6 has its own address, not the form in which IPv6 holds it.
+#[test]
+fn ipv4_at_an_ipv6_wildcard() {
+    let mut postroad = Postroad::prepare(&Config::default(), &[]);
+    let bindings = format!("ServerBindings = [\"[::]:{}:\"]", postroad.address().port());
+    postroad.configure(&Config { server: bindings, ..Config::default() });
+    postroad.restart();
+    let mut session = Session::open(postroad.address()).unwrap();
+    let hello = session.command("EHLO client.example", "250").unwrap();
+    assert!(hello.starts_with(&format!("250-{NAME} Hello [127.0.0.1]\r\n")), "{hello}");
+    session.message("s@sender.example", &format!("postmaster@{NAME}"), &content("1", 300)).unwrap();
+    wait::until("its line in the log", || {
+        postroad.log().contains("\"client\":\"127.0.0.1 (client.example)\"")
+    });
+}
