@@ -11,7 +11,7 @@ use std::ops::Range;
 /// kilobytes, rarely 64; a hostile one should not cost more than this.
 pub const HEADER_MAX: usize = 256 * 1024;
 
-/// Addresses taken from one header section: the most that the setting MaxRecipients allows.
+/// Addresses taken from one header section.
 pub const RECIPIENTS_MAX: usize = 10_000;
 
 /// One field. Ranges are of the octets that were given.
@@ -137,13 +137,21 @@ pub fn fields(message: &[u8]) -> Fields<'_> {
     Fields::new(message)
 }
 
-/// Where the `Bcc` fields are, in order.
+/// The fields that name recipients: of a message, and of one that is sent again by somebody else (RFC 5322 §3.6.6), which goes to
+/// his recipients alone.
+const TO: [&str; 3] = ["To", "Cc", "Bcc"];
+const RESENT_TO: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
+
+/// Where the `Bcc` and `Resent-Bcc` fields are, in order.
 #[must_use]
 pub fn bcc(message: &[u8]) -> Vec<Range<usize>> {
-    fields(message).filter(|field| field.is("Bcc")).map(|field| field.whole).collect()
+    fields(message)
+        .filter(|field| field.is("Bcc") || field.is("Resent-Bcc"))
+        .map(|field| field.whole)
+        .collect()
 }
 
-/// The message without its `Bcc` fields.
+/// The message without its `Bcc` and `Resent-Bcc` fields.
 #[must_use]
 pub fn without_bcc(message: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(message.len());
@@ -156,15 +164,17 @@ pub fn without_bcc(message: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// The addresses of `To`, `Cc` and `Bcc`, each once, in order.
+/// The addresses of `To`, `Cc` and `Bcc`, or of the `Resent-` fields where there are any, each once, in order.
 ///
 /// # Errors
 /// The first part that is not an address, or too many of them.
 pub fn recipients(message: &[u8]) -> Result<Vec<Address>, NoRecipients> {
     let mut addresses = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
+    let is_resent = fields(message).any(|field| RESENT_TO.iter().any(|name| field.is(name)));
+    let names = if is_resent { RESENT_TO } else { TO };
     for field in fields(message) {
-        let Some(name) = ["To", "Cc", "Bcc"].into_iter().find(|name| field.is(name)) else {
+        let Some(name) = names.into_iter().find(|name| field.is(name)) else {
             continue;
         };
         let value = message.get(field.value).unwrap_or_default();
@@ -329,6 +339,10 @@ mod tests {
             kept,
             "To: A <a@x.example>, b@x.example\r\nSubject: s\r\ncc: d@x.example\r\n\r\nBcc: e@x.example"
         );
+        let resent = b"To: a@x.example\r\nBcc: b@x.example\r\nResent-To: c@x.example\r\nresent-bcc: d@x.example\r\n\r\n";
+        let to: Vec<_> = recipients(resent).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(to, ["c@x.example", "d@x.example"]);
+        assert_eq!(without_bcc(resent), b"To: a@x.example\r\nResent-To: c@x.example\r\n\r\n");
         let bad = recipients(b"Cc: ok@x.example, nobody\r\n\r\n").unwrap_err();
         assert_eq!(bad.to_string(), "Cc: \"nobody\" is not an address: the address has no domain");
         let many: String = (0..=RECIPIENTS_MAX).map(|n| format!("{n}@x.y,")).collect();
