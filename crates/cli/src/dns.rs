@@ -23,7 +23,8 @@ pub fn run(verb: Dns, data: &Path, screen: &mut Screen<'_>) -> Result<u8, Troubl
         Dns::Resolve { name, rtype, how } => (Question::Records(name, rtype), how),
     };
     // What is not said is as the running service has it; without one, as a fresh service would.
-    let told = if policy.is_none() || servers.is_empty() { glue::dns_of_service(data) } else { None };
+    let is_open = policy.is_none() || servers.is_empty();
+    let told = if is_open { glue::dns_of_service(data, &question) } else { None };
     let (their_policy, their_servers) = told.unwrap_or_default();
     let servers = if servers.is_empty() { their_servers } else { servers };
     let answer = glue::lookup(question, policy.unwrap_or(their_policy), servers)?;
