@@ -104,6 +104,24 @@ fn as_the_service_asks() {
     assert_eq!(verb.status, 0, "{verb:?}");
 }
 
+/// A domain that has a policy of its own is asked for under that, as the service does for its mail.
+#[test]
+fn as_the_service_asks_for_a_domain() {
+    let server = NameServer::start(Kind::Unbound);
+    let relay = UdpRelay::start(server.address());
+    let own = "[\"/LM/SmtpSvc/1/Domain/big.example\"]\nSmtpUseTcpDns = 2".to_owned();
+    let config = Config { policy: Some(0), dns: vec![relay.address()], server: own, ..Config::default() };
+    let postroad = Postroad::start(&config);
+    let check = |args: &[&str], policy: &str| {
+        let verb = postroad.verb(&[&["dns"], args, &["--json"]].concat());
+        assert_eq!((verb.status, &verb.json()[0]["policy"]), (0, &policy.into()), "{verb:?}");
+    };
+    check(&["mx", "big.example"], "udp-only");
+    check(&["mx", "small.example"], "udp-then-tcp");
+    // Records are nobody's mail.
+    check(&["resolve", "small.example", "MX"], "udp-then-tcp");
+}
+
 /// Names and texts with control characters are shown escaped.
 #[test]
 fn hostile_records() {
@@ -116,7 +134,7 @@ fn hostile_records() {
         (&["resolve", "evil.example", "MX"], 0),
         (&["resolve", "evil.example", "CAA"], 0),
         (&["mx", "evil.example"], 1),
-        (&["resolve", "\x1b[2J.example", "A"], 1),
+        (&["resolve", "\x1b[2J.example", "A"], 2),
     ] {
         let people = [args, &["--server", &address]].concat();
         for args in [people.clone(), [&people[..], &["--json"]].concat()] {

@@ -184,7 +184,7 @@ Examples:
   postroad queue list --json | jq -r .recipient")]
     List {
         /// Messages at most; without it, all
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
     },
     /// Show a message's recipients, each with what is with it
@@ -387,6 +387,7 @@ mod tests {
         check("postroad dns mx a.example --policy 3", "udp-then-tcp");
         check("postroad dns mx a.example --server dns.example", "it is no address");
         check("postroad dns resolve a.example NONE", "it is no record type");
+        check("postroad queue list --limit 0", "1..");
         check("postroad send", "<RECIPIENT>...");
         check("postroad send a@b@c", "the domain is malformed");
         check("postroad send --server host a@b.example", "HOST:PORT");

@@ -14,10 +14,17 @@ use std::path::Path;
 pub fn run(verb: Dns, data: &Path, screen: &mut Screen<'_>) -> Result<u8, Trouble> {
     let (question, How { policy, servers }) = match verb {
         Dns::Mx { domain, how } => (Question::NextHop(domain), how),
+        Dns::Resolve { name, .. } if !is_name(&name) => {
+            let what = format!(
+                "{name} is no name: labels of 1 to 63 ASCII characters are, with dots between. Write other letters as xn--."
+            );
+            return Err(Trouble::usage(what));
+        }
         Dns::Resolve { name, rtype, how } => (Question::Records(name, rtype), how),
     };
     // What is not said is as the running service has it; without one, as a fresh service would.
-    let told = if policy.is_none() || servers.is_empty() { glue::dns_of_service(data) } else { None };
+    let is_open = policy.is_none() || servers.is_empty();
+    let told = if is_open { glue::dns_of_service(data, &question) } else { None };
     let (their_policy, their_servers) = told.unwrap_or_default();
     let servers = if servers.is_empty() { their_servers } else { servers };
     let answer = glue::lookup(question, policy.unwrap_or(their_policy), servers)?;
@@ -35,6 +42,15 @@ pub fn run(verb: Dns, data: &Path, screen: &mut Screen<'_>) -> Result<u8, Troubl
         | Verdict::NoRecords => NO,
         Verdict::Unresolved(_) => TRY_LATER,
     })
+}
+
+/// Whether DNS can be asked for it. Anything else would be answered with "no such name", which nobody has said.
+fn is_name(text: &str) -> bool {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+    };
+    text == "." || (bare.len() <= 253 && bare.split('.').all(is_label))
 }
 
 fn lines(answer: &Answer) -> Vec<Line> {
@@ -210,6 +226,17 @@ mod tests {
             "big.example: unresolved: 192.0.2.53 over TCP: refused. Mail waits, and is tried again soon; the wait does not count \
              towards its expiry.",
         );
+    }
+
+    #[test]
+    fn names() {
+        for name in [".", "a", "a.example.", "_25._tcp.a.example", "*.a.example", &["x"; 127].join(".")] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a..b", "b\u{fc}cher.example", "a b", "\x1b", &"x".repeat(64), &["x"; 128].join(".")]
+        {
+            assert!(!is_name(name), "{name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use postroad_control::{Failed, Item, Request};
 use postroad_dns::answer::{Answer, Question};
 use postroad_dns::policy::Policy;
 use postroad_dns::settings::Timeouts;
+use postroad_mail::domain::Domain;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -127,11 +128,30 @@ pub fn binding(data: &Path) -> Option<SocketAddr> {
     postroad_service::ask::binding(data)
 }
 
-/// The policy and the name servers of the running service, if there is one.
-pub fn dns_of_service(data: &Path) -> Option<(Policy, Vec<SocketAddr>)> {
+/// How the running service, if there is one, asks a question: under which policy, and which name servers.
+pub fn dns_of_service(data: &Path, question: &Question) -> Option<(Policy, Vec<SocketAddr>)> {
     let status = ask_one(data, &Request::Status, status).ok()?;
     let servers = status.dns_servers.iter().filter_map(|server| server.server.parse().ok()).collect();
-    Some((status.dns_policy.parse().unwrap_or_default(), servers))
+    let own = match question {
+        Question::NextHop(domain) => policy_of_domain(data, domain),
+        Question::Host(_) | Question::Records(..) => None,
+    };
+    Some((own.or_else(|| status.dns_policy.parse().ok()).unwrap_or_default(), servers))
+}
+
+/// The policy that a domain has of its own; none where it has no key, or nothing says.
+fn policy_of_domain(data: &Path, domain: &Domain) -> Option<Policy> {
+    let path = format!("/LM/SmtpSvc/1/Domain/{domain}");
+    let request = MetaRequest::Get { path, property: String::from("SmtpUseTcpDns"), why: false };
+    let mut policy = None;
+    let mut each = |item| {
+        if let Item::Meta(MetaItem::Value(row)) = item {
+            policy = row.record.and_then(|record| record.value.first()?.parse().ok());
+        }
+        Ok(())
+    };
+    ask(data, &Request::Meta(request), &mut each).ok()?;
+    policy
 }
 
 /// One DNS lookup. Nothing is refused: what is shown is what DNS says.

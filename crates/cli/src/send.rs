@@ -59,6 +59,10 @@ pub fn run(data: &Path, send: Send, now: Wall, screen: &mut Screen<'_>) -> Resul
     let host = person::host().ok_or_else(|| Trouble::usage("this machine has no name that mail can use."))?;
     let content = read(send.file.as_deref())?;
     let message = message::with_crlf(&content);
+    if header::is_cut(&message) {
+        // Recipients behind would get nothing, and a Bcc there would be told to all.
+        return Err(Trouble::usage("the header has more than 256 KiB. Send it with a shorter one."));
+    }
     let recipients = recipients(&send, &message, &host)?;
     let user = qualified(&Mailbox::from_str(&person::user()).unwrap_or(Mailbox::Null), &host);
     let user =
@@ -437,6 +441,8 @@ mod tests {
         };
         check("postroad send -t --file FILE", "Subject: s\n\nx", 2, "no recipients are named");
         check("postroad send -t --file FILE", "To: a@\n\nx", 2, "is not an address");
+        let long = format!("To: a@b.example\n{}Bcc: c@d.example\n\nx", "X: y\n".repeat(60_000));
+        check("postroad send -t --file FILE", &long, 2, "the header has more than 256 KiB");
         check("postroad send --file /nowhere/at/all a@b.example", "", 2, "/nowhere/at/all cannot be read");
         check("postroad send --file FILE <>", "", 2, "<> is no recipient");
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -1,6 +1,6 @@
 //! Notifications of failure (RFC 3461, 3464, 6522).
 
-use crate::domain::Domain;
+use crate::domain::{Domain, Host};
 use crate::envelope::{Recipient, Ret, Sender};
 use crate::header;
 use crate::id::MessageId;
@@ -38,7 +38,7 @@ pub struct Failed<'a> {
     pub status: Status,
     /// Why, in words.
     pub cause: String,
-    /// The host that said so, as `mx.example.org`, if one did.
+    /// The host that said so, as `mx.example.org [192.0.2.1]:25` or `[192.0.2.1]:25`, if one did.
     pub remote: Option<String>,
     /// What it said.
     pub reply: Option<Reply>,
@@ -174,7 +174,7 @@ fn status(report: &Report<'_>) -> String {
         field(&mut text, "Action", "failed");
         field(&mut text, "Status", &failed.status.to_string());
         if let Some(remote) = &failed.remote {
-            field(&mut text, "Remote-MTA", &format!("dns; {remote}"));
+            field(&mut text, "Remote-MTA", &format!("dns; {}", mta_name(remote)));
         }
         if let Some(reply) = &failed.reply {
             field(&mut text, "Diagnostic-Code", &format!("smtp; {reply}"));
@@ -182,6 +182,13 @@ fn status(report: &Report<'_>) -> String {
         field(&mut text, "Last-Attempt-Date", &report.now.rfc5322());
     }
     text
+}
+
+/// A host as programs want it (RFC 3464 §2.1.2): its name, or the address literal of one that has none; without the port.
+fn mta_name(remote: &str) -> String {
+    let word = remote.split(' ').next().unwrap_or_default();
+    let ip = word.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(|(ip, _)| ip.parse().ok());
+    ip.map_or_else(|| word.to_owned(), |ip| Host::Literal(ip).to_string())
 }
 
 /// What is returned of the message.

@@ -11,7 +11,7 @@ use std::ops::Range;
 /// kilobytes, rarely 64; a hostile one should not cost more than this.
 pub const HEADER_MAX: usize = 256 * 1024;
 
-/// Addresses taken from one header section: the most that the setting MaxRecipients allows.
+/// Addresses taken from one header section.
 pub const RECIPIENTS_MAX: usize = 10_000;
 
 /// One field. Ranges are of the octets that were given.
@@ -122,19 +122,36 @@ pub fn summary(message: &[u8]) -> Summary {
     summary
 }
 
+/// Whether the header section goes on beyond `HEADER_MAX`.
+#[must_use]
+pub fn is_cut(message: &[u8]) -> bool {
+    let mut fields = Fields::new(message);
+    fields.by_ref().for_each(drop);
+    let rest = message.get(fields.at..).unwrap_or_default();
+    fields.line_end(fields.at).is_none() && (name(rest).is_some() || matches!(rest, [b' ' | b'\t', ..]))
+}
+
 /// The fields of a message's header section, in order.
 #[must_use]
 pub fn fields(message: &[u8]) -> Fields<'_> {
     Fields::new(message)
 }
 
-/// Where the `Bcc` fields are, in order.
+/// The fields that name recipients: of a message, and of one that is sent again by somebody else (RFC 5322 §3.6.6), which goes to
+/// his recipients alone.
+const TO: [&str; 3] = ["To", "Cc", "Bcc"];
+const RESENT_TO: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
+
+/// Where the `Bcc` and `Resent-Bcc` fields are, in order.
 #[must_use]
 pub fn bcc(message: &[u8]) -> Vec<Range<usize>> {
-    fields(message).filter(|field| field.is("Bcc")).map(|field| field.whole).collect()
+    fields(message)
+        .filter(|field| field.is("Bcc") || field.is("Resent-Bcc"))
+        .map(|field| field.whole)
+        .collect()
 }
 
-/// The message without its `Bcc` fields.
+/// The message without its `Bcc` and `Resent-Bcc` fields.
 #[must_use]
 pub fn without_bcc(message: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(message.len());
@@ -147,15 +164,17 @@ pub fn without_bcc(message: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// The addresses of `To`, `Cc` and `Bcc`, each once, in order.
+/// The addresses of `To`, `Cc` and `Bcc`, or of the `Resent-` fields where there are any, each once, in order.
 ///
 /// # Errors
 /// The first part that is not an address, or too many of them.
 pub fn recipients(message: &[u8]) -> Result<Vec<Address>, NoRecipients> {
     let mut addresses = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
+    let is_resent = fields(message).any(|field| RESENT_TO.iter().any(|name| field.is(name)));
+    let names = if is_resent { RESENT_TO } else { TO };
     for field in fields(message) {
-        let Some(name) = ["To", "Cc", "Bcc"].into_iter().find(|name| field.is(name)) else {
+        let Some(name) = names.into_iter().find(|name| field.is(name)) else {
             continue;
         };
         let value = message.get(field.value).unwrap_or_default();
@@ -205,13 +224,7 @@ impl<'a> Fields<'a> {
     fn field(&self) -> Option<Field<'a>> {
         let start = self.at;
         let mut end = self.line_end(start)?;
-        let line = self.message.get(start..end)?;
-        let colon = memchr::memchr(b':', line)?;
-        // RFC 5322 §4.5 lets spaces stand before the colon.
-        let name = line.get(..colon)?.trim_ascii_end();
-        if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
-            return None;
-        }
+        let (name, colon) = name(self.message.get(start..end)?)?;
         while matches!(self.message.get(end), Some(b' ' | b'\t')) {
             let Some(next) = self.line_end(end) else {
                 break;
@@ -242,6 +255,14 @@ impl<'a> Iterator for Fields<'a> {
             }
         }
     }
+}
+
+/// The name of the field that begins `line`, and where its colon is.
+fn name(line: &[u8]) -> Option<(&[u8], usize)> {
+    let colon = memchr::memchr(b':', line)?;
+    // RFC 5322 §4.5 lets spaces stand before the colon.
+    let name = line.get(..colon)?.trim_ascii_end();
+    (!name.is_empty() && name.iter().all(u8::is_ascii_graphic)).then_some((name, colon))
 }
 
 #[cfg(test)]
@@ -318,10 +339,27 @@ mod tests {
             kept,
             "To: A <a@x.example>, b@x.example\r\nSubject: s\r\ncc: d@x.example\r\n\r\nBcc: e@x.example"
         );
+        let resent = b"To: a@x.example\r\nBcc: b@x.example\r\nResent-To: c@x.example\r\nresent-bcc: d@x.example\r\n\r\n";
+        let to: Vec<_> = recipients(resent).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(to, ["c@x.example", "d@x.example"]);
+        assert_eq!(without_bcc(resent), b"To: a@x.example\r\nResent-To: c@x.example\r\n\r\n");
         let bad = recipients(b"Cc: ok@x.example, nobody\r\n\r\n").unwrap_err();
         assert_eq!(bad.to_string(), "Cc: \"nobody\" is not an address: the address has no domain");
         let many: String = (0..=RECIPIENTS_MAX).map(|n| format!("{n}@x.y,")).collect();
         assert_eq!(recipients(format!("To: {many}\r\n\r\n").as_bytes()), Err(NoRecipients::TooMany));
+    }
+
+    #[test]
+    fn a_section_beyond_the_bound_is_told() {
+        let check = |message: &[&[u8]], expected: bool| assert_eq!(is_cut(&message.concat()), expected);
+        let long = vec![b'x'; HEADER_MAX];
+        let folded = "To: a@b.example,\r\n".to_owned() + &" c@d.example,\r\n".repeat(HEADER_MAX / 15 + 10);
+        check(&[b"A: b\r\n\r\n", &long], false);
+        check(&[b"A: b\r\n", &long, b"\r\n\r\nC: d"], false);
+        check(&[&long[..HEADER_MAX - 6], b": b\r\n\r\nC: d\r\n"], false);
+        check(&[b"A: b\r\n", b"C: ", &long, b"\r\n\r\n"], true);
+        check(&["C: d\r\n".repeat(HEADER_MAX / 6 + 10).as_bytes()], true);
+        check(&[folded.as_bytes(), b"Bcc: e@f.example\r\n\r\n"], true);
     }
 
     proptest! {

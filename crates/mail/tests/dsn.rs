@@ -203,6 +203,21 @@ Remote-MTA=dns; mx.b.example; Diagnostic-Code=smtp; 550 5.1.1 No such user Bye; 
     assert_eq!(parsed(&message).replace(&MessageId::first_at(ARRIVED).to_string(), "ID"), expected);
 }
 
+/// A name or a literal, as RFC 3464 §2.1.2 wants it; the port is for people alone.
+#[test]
+fn the_host_is_named_for_programs() {
+    let to = recipient("bob@b.example");
+    let check = |remote: &str, expected: &str| {
+        let failed = Failed { remote: Some(remote.into()), ..refused(&to) };
+        let message = String::from_utf8(made(&sender(), &[failed], ORIGINAL, true)).unwrap();
+        assert!(message.contains(&format!("\r\nRemote-MTA: dns; {expected}\r\n")), "{message}");
+        assert!(message.contains(&format!("\r\n    {remote} said:")), "{message}");
+    };
+    check("mx.b.example [192.0.2.1]:25", "mx.b.example");
+    check("[192.0.2.1]:25", "[192.0.2.1]");
+    check("[2001:db8::1]:25", "[IPv6:2001:db8::1]");
+}
+
 #[test]
 fn what_is_returned() {
     let to = recipient("bob@b.example");

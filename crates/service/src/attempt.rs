@@ -61,7 +61,11 @@ impl Attempt {
                     return self.hub.ended(self.id, end);
                 }
             }
-            self.flush().await;
+            if !self.send.is_empty() {
+                self.flush().await;
+                // Where that failed, the machine was told, and has something to say.
+                continue;
+            }
             let deadline = self.outbound.deadline();
             let hub = Rc::clone(&self.hub);
             let heard = {
@@ -285,10 +289,30 @@ fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => String::from("connection refused"),
         io::ErrorKind::ConnectionReset => String::from("connection reset"),
-        io::ErrorKind::BrokenPipe => String::from("the host closed the connection"),
+        // The second: it ended TLS without saying so, as many do.
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            String::from("the host closed the connection")
+        }
         io::ErrorKind::TimedOut => String::from("timed out"),
         io::ErrorKind::HostUnreachable => String::from("host unreachable"),
         io::ErrorKind::NetworkUnreachable => String::from("network unreachable"),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+    use std::io;
+
+    #[test]
+    fn errors_in_words() {
+        let check = |kind: io::ErrorKind, expected: &str| {
+            assert_eq!(words(&io::Error::new(kind, "in a library's words")), expected);
+        };
+        check(io::ErrorKind::ConnectionRefused, "connection refused");
+        // Here rustls points to its manual.
+        check(io::ErrorKind::UnexpectedEof, "the host closed the connection");
+        check(io::ErrorKind::Other, "in a library's words");
     }
 }

@@ -121,6 +121,10 @@ async fn accept(hub: Rc<Hub>, listener: Rc<TcpListener>) {
                     let _ = socket.try_write(line.as_bytes());
                     continue;
                 }
+                // Here, not by the task: a crowd is accepted before any of its tasks runs.
+                hub.inbound.set(hub.inbound.get() + 1);
+                // One who comes by IPv4 to a wildcard of IPv6 is known by his own address.
+                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
                 tokio::task::spawn_local(session::run(Rc::clone(&hub), socket, client));
             }
             // A client that went away is no trouble of ours; no descriptors is, until some are closed.

@@ -25,10 +25,9 @@ use tokio_rustls::TlsAcceptor;
 /// Numbers of draft files that a session may use.
 const DRAFTS_PER_SESSION: u64 = 1 << 20;
 
-/// Serves one client to the end.
+/// Serves one client, who was counted when it was accepted, to the end.
 pub(crate) async fn run(hub: Rc<Hub>, socket: TcpStream, client: SocketAddr) {
     let _ = socket.set_nodelay(true);
-    hub.inbound.set(hub.inbound.get() + 1);
     let settings = hub.settings();
     let drafts = DraftId(hub.number().wrapping_mul(DRAFTS_PER_SESSION));
     let now = hub.clock.now();
@@ -71,6 +70,10 @@ impl Session {
         loop {
             let todo = self.drain();
             if !todo.send.is_empty() && stream.write(&todo.send).await.is_err() {
+                if todo.draft.is_some() {
+                    // Its client will send it again, and no commit is to wait for it.
+                    hub.tell(QueueInput::DataDropped);
+                }
                 self.handle(InboundInput::Eof);
                 self.drain();
                 return;

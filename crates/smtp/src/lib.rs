@@ -14,8 +14,9 @@
 //! | octets of content of a session | `ServerSettings::session_size_max` | 421, announced at MAIL, else at the dot |
 //! | a line of content, 64 KiB | `content::LINE_MAX` | 554 at the dot |
 //! | the rate of content, 100 octets a second | `server::CONTENT_RATE_MIN` | 421, close |
+//! | commands of a pipelined group, 128 | `client::delivery` | the next group when these are answered |
 //! | a reply: 100 lines, 4,096 octets a line, 64 KiB in all | `reply` | a protocol fault: temporary |
-//! | text kept of a reply's line, 512 octets | `reply::TEXT_KEPT_MAX` | cut |
+//! | text kept of a reply's line, 512 octets; of a reply, 4 KiB | `reply` | cut |
 //! | each wait for a peer | `ServerSettings::idle`, `server::HANDSHAKE_TIME_MAX`, `ClientTimeouts` | 421, or a fault: temporary |
 
 pub mod client;

@@ -12,6 +12,9 @@ const REPLY_MAX: usize = 64 * 1024;
 /// Octets of text that are kept of a line. What was cut was never meant for a reader.
 pub const TEXT_KEPT_MAX: usize = 512;
 
+/// Octets of text that are kept of a reply: each recipient of a message may have one of his own, and some EHLOs take a kilobyte.
+const REPLY_KEPT_MAX: usize = 4096;
+
 /// Writes a reply as it goes on the wire, its lines bounded and in printable ASCII.
 #[must_use]
 pub fn encode(reply: &Reply) -> Vec<u8> {
@@ -140,9 +143,14 @@ impl ReplyReader {
         let octets = self.buffer.get(from..self.start).unwrap_or_default();
         let mut status = None;
         let mut lines = Vec::with_capacity(1);
+        let mut room = REPLY_KEPT_MAX;
         for line in octets.split_inclusive(|byte| *byte == b'\n') {
+            if room == 0 {
+                break;
+            }
             let text = trimmed(line).get(4..).unwrap_or_default();
-            let kept = &text[..text.len().min(TEXT_KEPT_MAX)];
+            let kept = &text[..text.len().min(TEXT_KEPT_MAX).min(room)];
+            room -= kept.len();
             let mut text: String = kept.iter().map(|byte| char::from(printable(*byte))).collect();
             if let Some((found, len)) = leading_status(&text, whole.code)
                 && *status.get_or_insert(found) == found
@@ -208,6 +216,19 @@ mod tests {
         check("250-a\r\n250-SIZE 5\n250 HELP\r\n250 next\r\n", r#"250 None ["a", "SIZE 5", "HELP"]"#);
         check("250 a\u{1}\u{fc}\rb\r\n", r#"250 None ["a????b"]"#);
         check(&format!("250 {}\r\n", "x".repeat(4000)), &format!("250 None [{:?}]", "x".repeat(512)));
+    }
+
+    #[test]
+    fn a_long_reply_is_kept_in_part() {
+        let mut reader = ReplyReader::default();
+        reader.push(
+            format!("{}550 end\r\n250 next\r\n", format!("550-{}\r\n", "x".repeat(600)).repeat(99))
+                .as_bytes(),
+        );
+        let whole = reader.next().unwrap().unwrap();
+        let reply = reader.take(whole);
+        assert_eq!((reply.lines.len(), reply.lines.concat().len()), (8, 4096));
+        assert_eq!(reader.next().unwrap().map(|whole| whole.code), Some(250));
     }
 
     #[test]

@@ -306,6 +306,53 @@ fn deliver(content: &[u8], sent: &[usize], received: &[usize]) -> (Host, Vec<Rec
     }
 }
 
+/// A host that writes its replies before it reads on would wait for us to read them, and we for it (RFC 2920 §3.1).
+#[test]
+fn a_pipelined_group_is_bounded() {
+    let mut client = client();
+    let recipient = |number: usize| format!("r{number}@e.example");
+    let recipients =
+        (0..1000).map(|number| Recipient::plain(recipient(number).parse().unwrap(), NextHop::Drop));
+    let delivery = Arc::new(Delivery { recipients: recipients.collect(), ..delivery(1, false) });
+    let mut replies = String::from("220 mx.example\r\n");
+    let mut asked = Vec::new();
+    let results = loop {
+        client.handle(Now::default(), ClientInput::Bytes(std::mem::take(&mut replies).as_bytes()));
+        match client.poll().unwrap() {
+            ClientOutput::Ready(_) if asked.is_empty() => {
+                client.handle(Now::default(), ClientInput::Deliver(Arc::clone(&delivery)));
+            }
+            ClientOutput::NeedContent => {
+                client.handle(Now::default(), ClientInput::Content { bytes: b"x", last: true });
+            }
+            ClientOutput::Done(results) => break results,
+            ClientOutput::Send(commands) => {
+                let commands = String::from_utf8(commands).unwrap();
+                assert!(commands.lines().count() <= 128, "{commands}");
+                for command in commands.lines().filter(|line| *line != "x") {
+                    asked.extend(command.strip_prefix("RCPT TO:").map(str::to_owned));
+                    replies += match command.split(' ').next().unwrap() {
+                        "EHLO" => "250-mx.example\r\n250 PIPELINING\r\n",
+                        "RCPT" if command.contains("7@") => "550 no\r\n",
+                        "DATA" => "354 go on\r\n",
+                        _ => "250 ok\r\n",
+                    };
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(asked, (0..1000).map(|number| format!("<{}>", recipient(number))).collect::<Vec<_>>());
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(
+            matches!(result, RecipientResult::Refused { .. }),
+            number % 10 == 7,
+            "{number}: {result:?}"
+        );
+    }
+    assert_eq!(results.len(), 1000);
+}
+
 #[test]
 fn nothing_is_parsed_while_a_question_is_open() {
     let mut host = Host::new(0);
@@ -366,9 +413,12 @@ fn settings_change_with_the_next_transaction() {
     host.feed(b"HELO a\r\nMAIL FROM:<>\r\n");
     host.server.handle(Now::default(), ServerInput::Settings(Arc::new(settings)));
     host.wire.clear();
-    host.feed(b"RCPT TO:<a@b.example>\r\nRCPT TO:<c@b.example>\r\nRSET\r\nMAIL FROM:<> SIZE=6\r\n");
+    // A MAIL within a transaction begins none.
+    host.feed(
+        b"RCPT TO:<a@b.example>\r\nMAIL FROM:<>\r\nRCPT TO:<c@b.example>\r\nRSET\r\nMAIL FROM:<> SIZE=6\r\n",
+    );
     assert_eq!(
         String::from_utf8_lossy(&host.wire),
-        "250 2.1.5 Ok\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok\r\n552 5.3.4 Message too large\r\n"
+        "250 2.1.5 Ok\r\n503 5.5.1 Sender already given\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok\r\n552 5.3.4 Message too large\r\n"
     );
 }

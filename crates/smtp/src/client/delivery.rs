@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// Octets set aside for one command of a group. Most take less; the buffer grows where they do not.
 const COMMAND_GUESS: usize = 64;
+/// Commands of a pipelined group: some 5 KiB, and their replies as much. A host that writes replies before it reads on must not come
+/// to wait for us while we wait for it (RFC 2920 §3.1); more recipients than most messages have need no second group.
+const GROUP_MAX: usize = 128;
 /// Octets set aside beyond a piece of content and a dot in every 32: the end of content, and a few stuffed dots.
 const STUFFING_ROOM: usize = 32;
 
@@ -27,6 +30,8 @@ pub(super) struct Attempt {
     answered: usize,
     /// Commands that were sent; those beyond `answered` are pipelined.
     sent: usize,
+    /// Commands that are sent at once.
+    group: usize,
     stuffer: Stuffer,
 }
 
@@ -57,14 +62,20 @@ impl Attempt {
         }
     }
 
-    /// Writes the next command.
-    fn write_next(&mut self, offered: &Extensions, wire: &mut String) {
-        match self.sent.checked_sub(1).map(|at| self.delivery.recipients.get(at)) {
-            None => write_mail(&self.delivery, offered, wire),
-            Some(Some(recipient)) => write_rcpt(recipient, offered, wire),
-            Some(None) => wire.push_str("DATA\r\n"),
+    /// The next group of commands.
+    fn next_group(&mut self, offered: &Extensions) -> Vec<u8> {
+        let commands = self.delivery.recipients.len() + 2;
+        let end = commands.min(self.sent + self.group);
+        let mut wire = String::with_capacity((end - self.sent) * COMMAND_GUESS);
+        for number in self.sent..end {
+            match number.checked_sub(1).map(|at| self.delivery.recipients.get(at)) {
+                None => write_mail(&self.delivery, offered, &mut wire),
+                Some(Some(recipient)) => write_rcpt(recipient, offered, &mut wire),
+                Some(None) => wire.push_str("DATA\r\n"),
+            }
         }
-        self.sent += 1;
+        self.sent = end;
+        wire.into_bytes()
     }
 }
 
@@ -92,22 +103,18 @@ impl Client {
             self.outputs.push_back(undelivered(result));
             return self.ready();
         }
-        let commands = delivery.recipients.len() + 2;
         let pipelined = self.settings.pipelining && offered.pipelining;
         let mut attempt = Box::new(Attempt {
             results: vec![None; delivery.recipients.len()],
             answered: 0,
             sent: 0,
+            group: if pipelined { GROUP_MAX } else { 1 },
             stuffer: Stuffer::new(),
             delivery,
         });
-        let at_once = if pipelined { commands } else { 1 };
-        let mut wire = String::with_capacity(at_once * COMMAND_GUESS);
-        for _ in 0..at_once {
-            attempt.write_next(&offered, &mut wire);
-        }
+        let group = attempt.next_group(&offered);
         let timeout = self.settings.timeouts.mail;
-        self.ask(now, wire.into_bytes(), timeout, State::Envelope(attempt));
+        self.ask(now, group, timeout, State::Envelope(attempt));
     }
 
     pub(super) fn envelope_replied(&mut self, now: Now, whole: Whole) {
@@ -148,7 +155,7 @@ impl Client {
         }
     }
 
-    /// After a reply to MAIL or RCPT: waits for the next one, sends the next command, or gives the transaction up.
+    /// After a reply to MAIL or RCPT: waits for the next one, sends the next group, or gives the transaction up.
     fn envelope_goes_on(&mut self, now: Now) {
         let State::Envelope(attempt) = &mut self.state else {
             return;
@@ -158,9 +165,8 @@ impl Client {
         if attempt.answered < attempt.sent {
             self.deadline = Some(now.mono + timeout);
         } else if attempt.is_undecided() {
-            let mut wire = String::with_capacity(COMMAND_GUESS);
-            attempt.write_next(&self.session.extensions, &mut wire);
-            self.transmit(now, wire.into_bytes(), timeout);
+            let group = attempt.next_group(&self.session.extensions);
+            self.transmit(now, group, timeout);
         } else {
             self.finish(now, Ending::Broken);
         }

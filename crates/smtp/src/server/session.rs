@@ -163,15 +163,15 @@ impl Server {
     }
 
     fn mail(&mut self, mail: Mail) {
+        if self.envelope.is_some() {
+            return self.refuse(NESTED_MAIL);
+        }
         if let Some(settings) = self.next_settings.take() {
             self.settings = settings;
         }
         let limit = self.settings.message_max();
         if self.hello.is_none() {
             return self.refuse(HELLO_FIRST);
-        }
-        if self.envelope.is_some() {
-            return self.refuse(NESTED_MAIL);
         }
         if limit != 0 && mail.declared_size.is_some_and(|size| size > limit) {
             return self.refuse(TOO_LARGE);
