@@ -177,3 +177,11 @@ pub enum Fate {
     /// An administrator deleted it.
     Deleted,
 }
+
+/// Characters that are told and kept of what a host says: it may say 50,000, to each of a thousand messages.
+const SAID_MAX: usize = 1000;
+
+/// As much of a text as is told and kept.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().take(SAID_MAX).collect()
+}

@@ -1,6 +1,6 @@
 //! The hosts of an attempt: which is next, what was seen of those before, and what it means when none is left.
 
-use crate::delivery::{Failure, Outcome};
+use crate::delivery::{Failure, Outcome, cut};
 use postroad_dns::answer::{Answer, Provenance, Verdict};
 use postroad_mail::reply::Status;
 use postroad_smtp::client::Tls;
@@ -173,7 +173,7 @@ impl Walk {
 
     pub(super) fn note(&mut self, text: &str) {
         if self.steps.len() < STEPS_MAX {
-            self.steps.push(format!("{}: {text}", self.current));
+            self.steps.push(format!("{}: {}", self.current, cut(text)));
         }
     }
 
@@ -191,7 +191,7 @@ impl Walk {
     /// The host is ourselves: it and all of equal or worse preference are no way (RFC 5321 §5.1).
     pub(super) fn is_ourselves(&mut self, target: Option<&Target>, text: &str) {
         self.note(text);
-        self.ourselves = Some(text.to_owned());
+        self.ourselves = Some(cut(text));
         if let Some(target) = target {
             self.targets.retain(|other| other.preference < target.preference);
         }

@@ -4,7 +4,7 @@
 use super::batch::{After, Unit};
 use super::loads::Pursuit;
 use super::{AttemptId, Queue};
-use crate::delivery::{Failure, Fate, Flow, Job, Outcome, Report};
+use crate::delivery::{Failure, Fate, Flow, Job, Outcome, Report, cut};
 use crate::journal::{Entry, Tried};
 use crate::{returns, schedule};
 use postroad_mail::envelope::Sender;
@@ -26,8 +26,6 @@ pub(super) struct Case<'a> {
 
 /// How long after its hop's gate a message over which a host was lost is due.
 const BEHIND_GATE: Duration = Duration::from_secs(10);
-/// Octets of a cause that are kept with a pending recipient.
-const CAUSE_MAX: usize = 1000;
 
 impl Queue {
     pub(super) fn report(&mut self, now: Now, id: AttemptId, report: Report) {
@@ -366,8 +364,4 @@ fn expired(after: &Duration, cause: &str, host: Option<&str>) -> Failure {
         remote: host.filter(|host| !host.is_empty()).map(String::from),
         reply: None,
     }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(CAUSE_MAX).collect()
 }
