@@ -86,7 +86,7 @@ pub enum End {
         cause: String,
         /// What was tried.
         tried: Tried,
-        /// A host that was ready for mail was lost over the job in hand, which may be why.
+        /// A host that was ready for mail was lost over the job in hand, or it could not be written: it may be why.
         lost_over_job: bool,
     },
 }

@@ -84,7 +84,7 @@ impl Outbound {
             } else {
                 self.walk.failed(&failure.text);
                 self.walk.broke_over_content |= failure.stage == Stage::Content;
-                self.walk.broke_over_envelope |= failure.stage > Stage::Ready;
+                self.walk.lost_over_job |= failure.stage > Stage::Ready;
             }
             return self.next_host(now);
         }

@@ -97,7 +97,7 @@ pub(super) struct Walk {
     /// hangs up. That must not hold up other mail.
     pub(super) broke_over_content: bool,
     /// One was lost before: the host may be going down, or hang up because of the message.
-    pub(super) broke_over_envelope: bool,
+    pub(super) lost_over_job: bool,
     /// What a host that was lost had decided of the message in hand; it holds if no other takes it.
     pub(super) decided: Option<Vec<Outcome>>,
     /// A host turned out to be ourselves.
@@ -117,7 +117,7 @@ impl Walk {
             failures: 0,
             seven_bit: 0,
             broke_over_content: false,
-            broke_over_envelope: false,
+            lost_over_job: false,
             decided: None,
             ourselves: None,
         }
@@ -235,7 +235,7 @@ impl Walk {
         self.steps.clear();
         self.seven_bit = 0;
         self.broke_over_content = false;
-        self.broke_over_envelope = false;
+        self.lost_over_job = false;
         self.decided = None;
     }
 }

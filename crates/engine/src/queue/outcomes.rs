@@ -126,7 +126,10 @@ impl Queue {
                 let span = schedule::jittered(schedule::wait(&self.settings.retry, one.attempts), roll);
                 one.attempts = one.attempts.saturating_add(1);
                 one.due = behind_gate.max(now.wall + span);
-                one.cause = cut(&cause);
+                // What is to be written into the Badmail folder says why it failed.
+                if *key != NextHop::Badmail {
+                    one.cause = cut(&cause);
+                }
                 let until = one.due;
                 if let Some(hop) = self.hops.get_mut(key) {
                     let due = [hop.pending_due, Some(until)].into_iter().flatten().min();
