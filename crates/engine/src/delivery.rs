@@ -86,7 +86,7 @@ pub enum End {
         cause: String,
         /// What was tried.
         tried: Tried,
-        /// A host that was ready for mail was lost over the job in hand, which may be why.
+        /// A host that was ready for mail was lost over the job in hand, or it could not be written: it may be why.
         lost_over_job: bool,
     },
 }
@@ -176,4 +176,12 @@ pub enum Fate {
     Silent,
     /// An administrator deleted it.
     Deleted,
+}
+
+/// Characters that are told and kept of what a host says: it may say 50,000, to each of a thousand messages.
+const SAID_MAX: usize = 1000;
+
+/// As much of a text as is told and kept.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().take(SAID_MAX).collect()
 }

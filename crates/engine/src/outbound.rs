@@ -493,7 +493,7 @@ impl Outbound {
     fn hop_failed(&mut self, kind: GateKind, cause: String, trail: Vec<postroad_dns::exchange::Exchange>) {
         self.state = State::Over;
         let tried = Tried { trail, ..self.tried() };
-        let lost_over_job = self.walk.broke_over_envelope;
+        let lost_over_job = self.walk.lost_over_job;
         self.outputs.push_back(OutboundOutput::Ended(End::HopFailed { kind, cause, tried, lost_over_job }));
     }
 
@@ -523,7 +523,11 @@ impl Outbound {
                 self.state = State::Wanting;
                 self.outputs.push_back(OutboundOutput::Want);
             }
-            Err(cause) => self.hop_failed(GateKind::Host, cause, Vec::new()),
+            Err(cause) => {
+                // Where it is not the folder it is the message, whose content cannot be read.
+                self.walk.lost_over_job = true;
+                self.hop_failed(GateKind::Host, cause, Vec::new());
+            }
         }
     }
 }

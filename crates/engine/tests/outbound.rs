@@ -662,6 +662,27 @@ fn replies_are_outcomes() {
 }
 
 #[test]
+fn of_what_hosts_say_at_length_a_part_is_told() {
+    let told = |code: u16, script: &str| {
+        let lines: String = (0..98).map(|_| format!("{code}-{}|", "x".repeat(500))).collect();
+        let said = format!("{lines}{code} {}", "x".repeat(500));
+        let script = format!("- hosts mx1 10 192.0.2.1\n{}", script.replace("LONG", &said));
+        play(settings(), "mx:example.org", "1", &script).0.longest
+    };
+    let talks = "- talks\n- S: 250 Ok\n";
+    for (code, script) in [
+        (554, String::from("- connected\n- S: LONG")),
+        (550, format!("{talks}- S: LONG")),
+        (450, format!("{talks}- S: LONG")),
+        (421, format!("{talks}- S: LONG")),
+        (250, format!("{talks}- S: 250 Ok\n- S: 354 go on\n- S: LONG")),
+    ] {
+        let longest = told(code, &script);
+        assert!((900..1100).contains(&longest), "{longest} characters behind {code}");
+    }
+}
+
+#[test]
 fn folders_are_written() {
     let by = |hop: &str| {
         check_at(
@@ -683,7 +704,11 @@ fn folders_are_written() {
                  ended"
             ),
         );
-        check_at(settings(), hop, "1", "write 1\n- not written\nended Host: the disk is full");
+        let failed = check_at(settings(), hop, "1", "write 1\n- not written\nended Host: the disk is full");
+        assert!(
+            failed.lost_over_job,
+            "it may be the message, if its content is damaged: another one looks next"
+        );
     };
     by("drop:");
     by("badmail:");

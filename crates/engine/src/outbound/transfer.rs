@@ -1,7 +1,7 @@
 //! A job over a connection: its envelope, its content piece by piece, and what its recipients' answers come to.
 
 use super::{Outbound, OutboundOutput, PIECE, State, walk};
-use crate::delivery::{Failure, Job, Outcome, Report};
+use crate::delivery::{Failure, Job, Outcome, Report, cut};
 use postroad_mail::envelope::BodyKind;
 use postroad_mail::reply::Status;
 use postroad_mail::time::Now;
@@ -84,7 +84,7 @@ impl Outbound {
             } else {
                 self.walk.failed(&failure.text);
                 self.walk.broke_over_content |= failure.stage == Stage::Content;
-                self.walk.broke_over_envelope |= failure.stage > Stage::Ready;
+                self.walk.lost_over_job |= failure.stage > Stage::Ready;
             }
             return self.next_host(now);
         }
@@ -106,20 +106,21 @@ impl Outbound {
 /// What a host's answer about a recipient comes to. `remote`: the host.
 fn outcome(result: RecipientResult, remote: &str) -> Outcome {
     match result {
-        RecipientResult::Delivered(reply) => Outcome::Delivered { reply: reply.to_string() },
+        RecipientResult::Delivered(reply) => Outcome::Delivered { reply: cut(&reply.to_string()) },
         RecipientResult::Refused { stage, reply } => {
             let status = reply.status.filter(|status| status.class == 5).unwrap_or(Status::new(5, 0, 0));
-            let cause = format!("{remote} refused {}: {reply}", words(stage));
+            let cause = cut(&format!("{remote} refused {}: {reply}", words(stage)));
             Outcome::Failed(Failure { status, cause, remote: Some(remote.to_owned()), reply: Some(reply) })
         }
         RecipientResult::Deferred { stage, reply } => {
             let status = reply.status.filter(|status| status.class == 4).unwrap_or(Status::new(4, 0, 0));
-            let cause = format!("{remote} deferred {}: {reply}", words(stage));
+            let cause = cut(&format!("{remote} deferred {}: {reply}", words(stage)));
             Outcome::Deferred { status, cause }
         }
-        RecipientResult::Lost(failure) => {
-            Outcome::Deferred { status: Status::new(4, 4, 2), cause: format!("{remote}: {}", failure.text) }
-        }
+        RecipientResult::Lost(failure) => Outcome::Deferred {
+            status: Status::new(4, 4, 2),
+            cause: cut(&format!("{remote}: {}", failure.text)),
+        },
         RecipientResult::EightBitNotOffered => Outcome::Failed(walk::no_8bitmime()),
     }
 }

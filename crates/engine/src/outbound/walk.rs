@@ -1,6 +1,6 @@
 //! The hosts of an attempt: which is next, what was seen of those before, and what it means when none is left.
 
-use crate::delivery::{Failure, Outcome};
+use crate::delivery::{Failure, Outcome, cut};
 use postroad_dns::answer::{Answer, Provenance, Verdict};
 use postroad_mail::reply::Status;
 use postroad_smtp::client::Tls;
@@ -97,7 +97,7 @@ pub(super) struct Walk {
     /// hangs up. That must not hold up other mail.
     pub(super) broke_over_content: bool,
     /// One was lost before: the host may be going down, or hang up because of the message.
-    pub(super) broke_over_envelope: bool,
+    pub(super) lost_over_job: bool,
     /// What a host that was lost had decided of the message in hand; it holds if no other takes it.
     pub(super) decided: Option<Vec<Outcome>>,
     /// A host turned out to be ourselves.
@@ -117,7 +117,7 @@ impl Walk {
             failures: 0,
             seven_bit: 0,
             broke_over_content: false,
-            broke_over_envelope: false,
+            lost_over_job: false,
             decided: None,
             ourselves: None,
         }
@@ -173,7 +173,7 @@ impl Walk {
 
     pub(super) fn note(&mut self, text: &str) {
         if self.steps.len() < STEPS_MAX {
-            self.steps.push(format!("{}: {text}", self.current));
+            self.steps.push(format!("{}: {}", self.current, cut(text)));
         }
     }
 
@@ -191,7 +191,7 @@ impl Walk {
     /// The host is ourselves: it and all of equal or worse preference are no way (RFC 5321 §5.1).
     pub(super) fn is_ourselves(&mut self, target: Option<&Target>, text: &str) {
         self.note(text);
-        self.ourselves = Some(text.to_owned());
+        self.ourselves = Some(cut(text));
         if let Some(target) = target {
             self.targets.retain(|other| other.preference < target.preference);
         }
@@ -235,7 +235,7 @@ impl Walk {
         self.steps.clear();
         self.seven_bit = 0;
         self.broke_over_content = false;
-        self.broke_over_envelope = false;
+        self.lost_over_job = false;
         self.decided = None;
     }
 }

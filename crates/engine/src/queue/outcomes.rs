@@ -4,7 +4,7 @@
 use super::batch::{After, Unit};
 use super::loads::Pursuit;
 use super::{AttemptId, Queue};
-use crate::delivery::{Failure, Fate, Flow, Job, Outcome, Report};
+use crate::delivery::{Failure, Fate, Flow, Job, Outcome, Report, cut};
 use crate::journal::{Entry, Tried};
 use crate::{returns, schedule};
 use postroad_mail::envelope::Sender;
@@ -26,8 +26,6 @@ pub(super) struct Case<'a> {
 
 /// How long after its hop's gate a message over which a host was lost is due.
 const BEHIND_GATE: Duration = Duration::from_secs(10);
-/// Octets of a cause that are kept with a pending recipient.
-const CAUSE_MAX: usize = 1000;
 
 impl Queue {
     pub(super) fn report(&mut self, now: Now, id: AttemptId, report: Report) {
@@ -128,7 +126,10 @@ impl Queue {
                 let span = schedule::jittered(schedule::wait(&self.settings.retry, one.attempts), roll);
                 one.attempts = one.attempts.saturating_add(1);
                 one.due = behind_gate.max(now.wall + span);
-                one.cause = cut(&cause);
+                // What is to be written into the Badmail folder says why it failed.
+                if *key != NextHop::Badmail {
+                    one.cause = cut(&cause);
+                }
                 let until = one.due;
                 if let Some(hop) = self.hops.get_mut(key) {
                     let due = [hop.pending_due, Some(until)].into_iter().flatten().min();
@@ -366,8 +367,4 @@ fn expired(after: &Duration, cause: &str, host: Option<&str>) -> Failure {
         remote: host.filter(|host| !host.is_empty()).map(String::from),
         reply: None,
     }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(CAUSE_MAX).collect()
 }

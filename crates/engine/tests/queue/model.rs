@@ -163,6 +163,13 @@ proptest::proptest! {
     ) {
         check_steps(&steps);
     }
+}
+
+proptest::proptest! {
+    // Fewer: each plays days.
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 20, failure_persistence: None, ..proptest::test_runner::Config::default()
+    })]
 
     #[test]
     fn nothing_is_lost_or_delivered_twice(

@@ -246,3 +246,14 @@ fn a_notification_of_large_content_reads_its_head_first() {
          rest x",
     );
 }
+
+#[test]
+fn why_it_is_badmail_is_told_though_it_could_not_be_written_at_first() {
+    let mut world = World::with(|settings| settings.expire = secs(3600));
+    world.submit("", "kills@a");
+    world.minutes(24 * 60);
+    let stored = world.stored().remove(0);
+    let one = &stored.pending.as_ref().unwrap()[0];
+    assert_eq!(one.hop, hop("badmail"));
+    assert!(one.attempts > 1 && one.cause.starts_with("5.4.7 not delivered within 1h"), "{one:?}");
+}

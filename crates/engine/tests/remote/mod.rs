@@ -42,6 +42,8 @@ pub struct Line {
     pub wire: String,
     /// It ended over the job in hand.
     pub lost_over_job: bool,
+    /// Characters of the longest text that was told.
+    pub longest: usize,
 }
 
 /// Plays a script against an attempt at `hop` whose first job is `job`, and says what went otherwise than written.
@@ -58,6 +60,7 @@ pub fn play(settings: Settings, hop: &str, job: &str, script: &str) -> (Line, Ve
         deeds: Vec::new(),
         wire: String::new(),
         lost_over_job: false,
+        longest: 0,
     };
     line.drain();
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -206,6 +209,12 @@ impl Line {
                 OutboundOutput::Reached(_) => String::from("reached"),
                 OutboundOutput::Want => String::from("want"),
                 OutboundOutput::Report(report) => {
+                    let told = report.outcomes.iter().map(|outcome| match outcome {
+                        Outcome::Delivered { reply: text } | Outcome::Deferred { cause: text, .. } => text,
+                        Outcome::Failed(failure) => &failure.cause,
+                    });
+                    let told = told.chain(&report.tried.steps).map(String::len).max();
+                    self.longest = self.longest.max(told.unwrap_or(0));
                     let outcomes = report.outcomes.iter().map(|outcome| match outcome {
                         Outcome::Delivered { reply } => format!("taken {reply}"),
                         Outcome::Deferred { status, .. } => format!("deferred {status}"),
@@ -215,8 +224,10 @@ impl Line {
                     format!("report {} at {host}: {}", report.id.0, outcomes.collect::<Vec<_>>().join(", "))
                 }
                 OutboundOutput::Ended(End::Finished) => String::from("ended"),
-                OutboundOutput::Ended(End::HopFailed { kind, cause, lost_over_job, .. }) => {
+                OutboundOutput::Ended(End::HopFailed { kind, cause, tried, lost_over_job }) => {
                     self.lost_over_job = lost_over_job;
+                    let told = tried.steps.iter().chain([&cause]).map(String::len).max();
+                    self.longest = self.longest.max(told.unwrap_or(0));
                     format!("ended {kind:?}: {cause}")
                 }
             };
