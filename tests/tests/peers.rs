@@ -32,6 +32,37 @@ fn a_host_that_resets_before_the_envelope() {
     assert_eq!(host.join().unwrap(), "<r@[127.0.0.31]>");
 }
 
+/// A host that hangs up where the handshake is due gets the message in clear, and the administrator hears why.
+#[test]
+fn a_host_that_ends_the_handshake() {
+    let port = Port::free();
+    let number = port.number();
+    let listener = TcpListener::bind(("127.0.0.32", number)).unwrap();
+    let postroad = Postroad::start(&Config { remote_port: number, ..Config::default() });
+    let host = std::thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(first.try_clone().unwrap()).lines();
+        for reply in ["220 host.example", "250-host.example\r\n250 STARTTLS", "220 go on"] {
+            first.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+            if reply != "220 go on" {
+                lines.next().unwrap().unwrap();
+            }
+        }
+        // All of the first message of the handshake is read: so the close is no reset.
+        first.peek(&mut [0]).unwrap();
+        let _ = first.read(&mut [0; 65536]).unwrap();
+        drop((first, lines));
+        take_one(&listener)
+    });
+    let mut session = Session::open(postroad.address()).unwrap();
+    session.message("s@sender.example", "r@[127.0.0.32]", &content("1", 1000)).unwrap();
+    postroad.wait_drained(wait::PATIENCE);
+    assert_eq!(host.join().unwrap(), "<r@[127.0.0.32]>");
+    let told = postroad.verb(&["explain", "r@[127.0.0.32]"]);
+    let why = "the TLS handshake failed: the host closed the connection; once more in clear";
+    assert!(told.stdout.contains(&format!(":{number}: {why}\n")), "{told:?}");
+}
+
 /// Takes one message; gives the path of its recipient.
 fn take_one(listener: &TcpListener) -> String {
     let (mut stream, _) = listener.accept().unwrap();

@@ -172,10 +172,8 @@ impl Attempt {
                 self.stream = Some(Stream::Client(Box::new(stream)));
                 self.handle(OutboundInput::TlsUp { protocol, cipher });
             }
-            Ok(Err(error)) => {
-                self.handle(OutboundInput::TlsFailed(format!("the TLS handshake failed: {error}")));
-            }
-            Err(_) => self.handle(OutboundInput::TlsFailed(String::from("the TLS handshake took too long"))),
+            Ok(Err(error)) => self.handle(OutboundInput::TlsFailed(words(&error))),
+            Err(_) => self.handle(OutboundInput::TlsFailed(String::from("it took too long"))),
         }
     }
 
