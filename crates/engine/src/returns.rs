@@ -30,7 +30,7 @@ pub(crate) fn notification(
             recipient,
             status: failure.status,
             cause: failure.cause.clone(),
-            remote: failure.remote.as_deref().map(name_of),
+            remote: failure.remote.clone(),
             reply: failure.reply.clone(),
         })
     };
@@ -65,49 +65,4 @@ pub(crate) fn notification(
         client: String::from("postroad"),
         generation: settings.generation,
     })
-}
-
-/// A host's name for programs (RFC 3464 §2.3.5, §9.3), of a host as it is told to people: `mx.example [192.0.2.1]:25`.
-fn name_of(host: &str) -> String {
-    let name = host.split(' ').next().unwrap_or_default();
-    name.split_inclusive(']').next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use postroad_mail::id::MessageId;
-    use postroad_mail::reply::Status;
-    use postroad_mail::time::{Mono, Wall};
-
-    #[test]
-    fn programs_are_told_the_name_of_the_host() {
-        let check = |host: &str, expected: &str| {
-            let settings = Settings::fresh(std::path::Path::new("/data"), "mail.example");
-            let to: postroad_mail::address::Address = "u@b.example".parse().unwrap();
-            let hop = route::next_hop(&settings, &to);
-            let message = Message {
-                id: MessageId(1),
-                sender: Sender::plain(ReversePath::Address("s@a.example".parse().unwrap())),
-                recipients: vec![Recipient::plain(to, hop)],
-                trace: String::new(),
-                size: 0,
-            };
-            let failure = Failure {
-                status: Status::new(5, 1, 1),
-                cause: format!("{host} refused the recipient: 550 No"),
-                remote: Some(host.to_owned()),
-                reply: None,
-            };
-            let now = Now { mono: Mono(0), wall: Wall(1_795_590_028_000) };
-            let draft = notification(&settings, now, &message, b"", &[(0, failure)]).unwrap();
-            let Content::Memory(octets) = draft.content else { panic!("not in memory") };
-            let text = String::from_utf8_lossy(&octets).into_owned();
-            let told = text.lines().find_map(|line| line.strip_prefix("Remote-MTA: dns; "));
-            assert_eq!(told, Some(expected));
-        };
-        check("mx.b.example [192.0.2.1]:25", "mx.b.example");
-        check("[192.0.2.1]:25", "[192.0.2.1]");
-        check("[2001:db8::1]:25", "[2001:db8::1]");
-    }
 }
