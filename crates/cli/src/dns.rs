@@ -156,6 +156,7 @@ mod tests {
             policy: Policy::UdpThenTcp,
             verdict,
             provenance: Provenance::Complete,
+            in_part: false,
             implicit: false,
             expires: Mono(0),
             from_cache: false,

@@ -42,6 +42,10 @@ pub struct Answer {
     pub verdict: Verdict,
     /// How good the data behind the verdict is.
     pub provenance: Provenance,
+    /// There may be further hosts: one could not be resolved, has refused addresses alone, or was not looked at. Nothing is final
+    /// for want of another host.
+    #[serde(default)]
+    pub in_part: bool,
     /// The host is the domain itself, which has no MX record (RFC 5321 §5.1).
     pub implicit: bool,
     /// Until when it may be used. Meaningful in this process only, so not stored.

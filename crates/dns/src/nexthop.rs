@@ -56,6 +56,7 @@ pub(crate) enum Decision {
 #[derive(Debug)]
 pub(crate) struct Conclusion {
     pub(crate) verdict: Verdict,
+    pub(crate) in_part: bool,
     pub(crate) implicit: bool,
     pub(crate) records: Vec<String>,
 }
@@ -213,6 +214,8 @@ impl Judge<'_> {
         if reading.ours.is_some() && provenance != Provenance::Complete {
             return unresolved(doubtful(domain));
         }
+        let unseen = order.iter().skip(reading.preferences.len());
+        reading.in_part = unseen.into_iter().any(|exchanger| reading.is_better(exchanger.preference));
         self.conclude(domain, reading, order.len() <= EXCHANGERS_MAX)
     }
 
@@ -246,7 +249,12 @@ impl Judge<'_> {
     /// All hosts that may be looked at are read. `whole`: there are no others.
     fn conclude(&self, domain: &Domain, reading: Reading, whole: bool) -> Decision {
         if !reading.usable.is_empty() {
-            return is(Verdict::Hosts(reading.usable));
+            return Decision::Is(Conclusion {
+                verdict: Verdict::Hosts(reading.usable),
+                in_part: reading.in_part || reading.failed.is_some() || reading.refused.is_some(),
+                implicit: false,
+                records: Vec::new(),
+            });
         }
         let better = reading.preferences.iter().any(|preference| reading.is_better(*preference));
         if reading.ours.is_some() && !better {
@@ -347,7 +355,12 @@ impl Judge<'_> {
             Seen::Absent(_) => is(Verdict::NoRecords),
             Seen::Set(set, _) => {
                 let records = set.iter().map(ToString::to_string).collect();
-                Decision::Is(Conclusion { verdict: Verdict::Records, implicit: false, records })
+                Decision::Is(Conclusion {
+                    verdict: Verdict::Records,
+                    in_part: false,
+                    implicit: false,
+                    records,
+                })
             }
         }
     }
@@ -365,6 +378,8 @@ struct Reading {
     failed: Option<Cause>,
     refused: Option<Cause>,
     unconfirmed: Vec<Need>,
+    /// Hosts that could be used were not looked at, as there are others.
+    in_part: bool,
 }
 
 impl Reading {
@@ -387,11 +402,16 @@ fn few(all: Vec<IpAddr>) -> Vec<IpAddr> {
 
 fn one_host(domain: &Domain, addresses: Vec<IpAddr>, implicit: bool) -> Decision {
     let host = MailHost { name: domain.clone(), preference: 0, addresses };
-    Decision::Is(Conclusion { verdict: Verdict::Hosts(vec![host]), implicit, records: Vec::new() })
+    Decision::Is(Conclusion {
+        verdict: Verdict::Hosts(vec![host]),
+        in_part: false,
+        implicit,
+        records: Vec::new(),
+    })
 }
 
 fn is(verdict: Verdict) -> Decision {
-    Decision::Is(Conclusion { verdict, implicit: false, records: Vec::new() })
+    Decision::Is(Conclusion { verdict, in_part: false, implicit: false, records: Vec::new() })
 }
 
 fn unresolved(cause: Cause) -> Decision {

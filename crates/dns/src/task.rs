@@ -233,7 +233,7 @@ impl Resolver {
         conclusion: Conclusion,
         expires: Mono,
     ) -> Answer {
-        let Conclusion { mut verdict, implicit, records } = conclusion;
+        let Conclusion { mut verdict, in_part, implicit, records } = conclusion;
         if let Verdict::Hosts(hosts) = &mut verdict {
             for host in hosts {
                 self.mix(&mut host.addresses);
@@ -245,6 +245,7 @@ impl Resolver {
             policy,
             verdict,
             provenance: Provenance::Complete,
+            in_part,
             implicit,
             expires,
             from_cache: false,
@@ -281,6 +282,6 @@ impl Found {
 
 impl Conclusion {
     fn unresolved(cause: Cause) -> Self {
-        Self { verdict: Verdict::Unresolved(cause), implicit: false, records: Vec::new() }
+        Self { verdict: Verdict::Unresolved(cause), in_part: false, implicit: false, records: Vec::new() }
     }
 }

@@ -211,8 +211,10 @@ fn entry<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Entry {
             "ADJUST" => entry.adjust = words(),
             "REPLY" => entry.reply = words(),
             "SECTION" => section = rest.trim().to_owned(),
-            "VERDICT" | "CAUSE" | "PROVENANCE" | "IMPLICIT" | "CACHED" | "FACT" | "NOFACT" | "RELEASED"
-            | "PACKETS" | "WITHIN" | "ASKED" | "NOTASKED" | "TELLS" => entry.expect.push(line.to_owned()),
+            "VERDICT" | "CAUSE" | "PROVENANCE" | "IMPLICIT" | "IN_PART" | "CACHED" | "FACT" | "NOFACT"
+            | "RELEASED" | "PACKETS" | "WITHIN" | "ASKED" | "NOTASKED" | "TELLS" => {
+                entry.expect.push(line.to_owned())
+            }
             _ => match section.as_str() {
                 "QUESTION" => entry.question.push(line.to_owned()),
                 "ANSWER" => entry.answer.push(line.to_owned()),
@@ -381,6 +383,7 @@ fn check(world: &World<Servers>, answer: Option<&Answer>, took: Duration, entry:
             "TELLS" => matches!(&seen().verdict, Verdict::Unresolved(cause) if cause.text.contains(rest)),
             "PROVENANCE" => provenance(seen().provenance) == rest,
             "IMPLICIT" => seen().implicit == (rest == "yes"),
+            "IN_PART" => seen().in_part == (rest == "yes"),
             "CACHED" => seen().from_cache == (rest == "yes"),
             "FACT" => facts.iter().any(|fact| fact.starts_with(rest)),
             "NOFACT" => !facts.iter().any(|fact| fact.starts_with(rest)),

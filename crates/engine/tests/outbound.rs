@@ -322,7 +322,7 @@ fn our_own_name_in_a_greeting_is_a_loop() {
 
 #[test]
 fn hosts_that_are_known_in_part_give_no_verdict_that_is_final() {
-    for doubt in ["partial", "stale"] {
+    for doubt in ["partial", "stale", "some"] {
         check(
             "1 8bit",
             &format!(

@@ -85,7 +85,7 @@ pub(super) struct Walk {
     demand: Tls,
     clear: bool,
     targets: VecDeque<Target>,
-    /// There may be hosts beside these: the answer was partial or stale, or has more than are tried.
+    /// There may be hosts beside these: the answer was partial or stale, or says so, or has more than are tried.
     in_part: bool,
     steps: Vec<String>,
     /// The target that steps are about.
@@ -138,7 +138,8 @@ impl Walk {
             })
         });
         self.targets = targets.by_ref().take(TARGETS_MAX).collect();
-        self.in_part = answer.provenance != Provenance::Complete || targets.next().is_some();
+        let all_known = answer.provenance == Provenance::Complete && !answer.in_part;
+        self.in_part = !all_known || targets.next().is_some();
     }
 
     pub(super) fn next(&mut self) -> Option<Target> {

@@ -253,10 +253,11 @@ impl Line {
 }
 
 fn answer(question: Question, text: &str) -> Answer {
-    let (provenance, text) = match text.split_once(' ') {
-        Some(("partial", text)) => (Provenance::Partial, text),
-        Some(("stale", text)) => (Provenance::Stale, text),
-        _ => (Provenance::Complete, text),
+    let (provenance, in_part, text) = match text.split_once(' ') {
+        Some(("partial", text)) => (Provenance::Partial, false, text),
+        Some(("stale", text)) => (Provenance::Stale, false, text),
+        Some(("some", text)) => (Provenance::Complete, true, text),
+        _ => (Provenance::Complete, false, text),
     };
     let unresolved = |dns_fault, kind| {
         Verdict::Unresolved(Cause { text: String::from("as it was told"), dns_fault, kind })
@@ -276,6 +277,7 @@ fn answer(question: Question, text: &str) -> Answer {
         policy: Policy::default(),
         verdict,
         provenance,
+        in_part,
         implicit: false,
         expires: Mono(60_000_000),
         from_cache: false,
