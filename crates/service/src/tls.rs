@@ -26,7 +26,8 @@ pub(crate) struct Tls {
 pub(crate) fn load(data: &Path, name: &str) -> Result<(Tls, Option<PathBuf>), String> {
     let folder = data.join("tls");
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    let made = !certificate.exists() && !key.exists();
+    // Beside a key, one that is unfinished tells that the key is of a first start that was cut short, and not somebody's own.
+    let made = !certificate.exists() && (!key.exists() || unfinished(&certificate).exists());
     if made {
         make(&folder, &certificate, &key, name)?;
     }
@@ -60,12 +61,20 @@ fn make(folder: &Path, certificate: &Path, key: &Path, name: &str) -> Result<(),
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).map_err(|error| failed(&error))?;
-    write(key, &made.signing_key.serialize_pem()).map_err(|error| failed(&error))?;
-    write(certificate, &made.cert.pem()).map_err(|error| failed(&error))
+    let pair = [(key, made.signing_key.serialize_pem()), (certificate, made.cert.pem())];
+    let written = pair.iter().try_for_each(|(path, text)| write(&unfinished(path), text));
+    let named =
+        written.and_then(|()| pair.iter().try_for_each(|(path, _)| std::fs::rename(unfinished(path), path)));
+    named.and_then(|()| std::fs::File::open(folder)?.sync_all()).map_err(|error| failed(&error))
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_added_extension("new")
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -119,4 +128,25 @@ pub(crate) fn facts(connection: &rustls::CommonState) -> (String, String) {
     let cipher = connection.negotiated_cipher_suite();
     let cipher = cipher.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
     (protocol.to_owned(), cipher.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::load;
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_no_hindrance() {
+        let data = tempfile::tempdir().unwrap();
+        let tls = data.path().join("tls");
+        std::fs::create_dir(&tls).unwrap();
+        let load = || load(data.path(), "mail.example");
+        let put = |name: &str| std::fs::write(tls.join(name), "a part").unwrap();
+        put("key.pem");
+        assert!(load().is_err(), "somebody's own key is left alone");
+        put("key.pem.new");
+        put("cert.pem.new");
+        assert_eq!(load().unwrap().1, Some(tls.join("cert.pem")));
+        assert_eq!(load().unwrap().1, None, "it is there");
+        assert_eq!(std::fs::read_dir(&tls).unwrap().count(), 2);
+    }
 }
