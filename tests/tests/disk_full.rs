@@ -41,6 +41,14 @@ fn it_refuses_for_a_while_and_recovers_by_itself() {
     assert!(refusals.iter().any(|reply| reply.starts_with("452 4.3.1 ")), "{:?}", refusals.first());
     wait::until("the failure is in the log", || postroad.log().contains("\"number\":20020"));
 
+    // Each message that finds no room is a failure of its own, and between them the store is opened again.
+    let load = Load::start(postroad.address(), FROM, "r@small.example", 2);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let (more, _) = load.finish();
+    acknowledged.extend(more);
+    let told = postroad.log().matches("\"number\":20020").count();
+    assert_eq!(told, 1, "one failure that goes on is told once");
+
     std::fs::remove_file(filler).expect("the filler goes");
     let accepted = wait::within(wait::PATIENCE, "mail is taken again", || {
         let mut session = Session::open(postroad.address()).ok()?;

@@ -26,7 +26,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How long the store works before it is said to: on a full disk it fails under each message that finds no room.
+const STORE_STEADY: Duration = Duration::from_secs(10);
 
 /// What became of a draft.
 pub(crate) enum Fate {
@@ -61,6 +65,8 @@ pub(crate) struct Hub {
     queue: RefCell<Queue>,
     timer: Notify,
     armed: Cell<Option<Mono>>,
+    /// When the store, which has failed, is said to work again.
+    recovers: Cell<Option<Mono>>,
     tickets: RefCell<HashMap<Ticket, oneshot::Sender<Fate>>>,
     attempts: RefCell<HashMap<AttemptId, mpsc::UnboundedSender<ToAttempt>>>,
     admins: RefCell<HashMap<AdminToken, oneshot::Sender<AdminResult>>>,
@@ -100,6 +106,7 @@ impl Hub {
             queue: RefCell::new(queue),
             timer: Notify::new(),
             armed: Cell::new(None),
+            recovers: Cell::new(None),
             tickets: RefCell::default(),
             attempts: RefCell::default(),
             admins: RefCell::default(),
@@ -228,12 +235,13 @@ impl Hub {
                 StoreReply::Committed(committed) => self.tell(QueueInput::Committed(committed)),
                 StoreReply::Loaded(token, loaded) => self.tell(QueueInput::Loaded(token, loaded)),
                 StoreReply::Failed { batch, error } => {
+                    self.recovers.set(None);
                     self.report.state(Fact::StoreFailed { cause: error.to_string() });
                     let full = matches!(error, StoreError::Full(_));
                     self.tell(QueueInput::StoreFailed { batch, full });
                 }
                 StoreReply::Up => {
-                    self.report.state(Fact::StoreRecovered);
+                    self.recovers.set(Some(self.clock.now().mono + STORE_STEADY));
                     self.tell_damage();
                     self.tell(QueueInput::StoreUp);
                 }
@@ -279,11 +287,16 @@ impl Hub {
 
     /// Hands events to their log, and tells repeats in time.
     async fn keep_events(self: Rc<Self>) {
-        const EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+        const EVERY: Duration = Duration::from_millis(200);
         loop {
             tokio::time::sleep(EVERY).await;
-            if self.report.deadline().is_some_and(|at| at <= self.clock.now().mono) {
+            let now = self.clock.now().mono;
+            if self.report.deadline().is_some_and(|at| at <= now) {
                 self.report.tick();
+            }
+            if self.recovers.get().is_some_and(|at| at <= now) {
+                self.recovers.set(None);
+                self.report.state(Fact::StoreRecovered);
             }
             self.keep_pending_events();
         }
