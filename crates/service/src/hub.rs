@@ -22,7 +22,7 @@ use postroad_metabase::snapshot::Published;
 use postroad_spool::StoreError;
 use postroad_spool::sqlite::SqliteStore;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +67,8 @@ pub(crate) struct Hub {
     armed: Cell<Option<Mono>>,
     /// When the store, which has failed, is said to work again.
     recovers: Cell<Option<Mono>>,
+    /// Copies of a damaged intake that were told of.
+    damaged: RefCell<HashSet<PathBuf>>,
     tickets: RefCell<HashMap<Ticket, oneshot::Sender<Fate>>>,
     attempts: RefCell<HashMap<AttemptId, mpsc::UnboundedSender<ToAttempt>>>,
     admins: RefCell<HashMap<AdminToken, oneshot::Sender<AdminResult>>>,
@@ -107,6 +109,7 @@ impl Hub {
             timer: Notify::new(),
             armed: Cell::new(None),
             recovers: Cell::new(None),
+            damaged: RefCell::default(),
             tickets: RefCell::default(),
             attempts: RefCell::default(),
             admins: RefCell::default(),
@@ -249,10 +252,13 @@ impl Hub {
         }
     }
 
-    /// Tells of what opening the spool found missing.
+    /// Tells of what opening the spool found missing, once in the life of a service.
     pub(crate) fn tell_damage(&self) {
         for copy in SqliteStore::damaged_copies(&self.spool) {
-            self.report.state(Fact::SpoolDamaged { file: copy.display().to_string() });
+            let file = copy.display().to_string();
+            if self.damaged.borrow_mut().insert(copy) {
+                self.report.state(Fact::SpoolDamaged { file });
+            }
         }
     }
 
