@@ -253,7 +253,11 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
         return Err(unavailable(format!("{} holds no spool", dir.path.display())));
     }
     let settings = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?.published().load();
-    let store = store::open(&spool, &Options::default()).map_err(|error| store_failed(&error))?;
+    let store = store::open(&spool, &Options::default()).map_err(|error| match error {
+        StoreError::Full(_) => store_failed(&error),
+        // Nothing that is tried later opens it.
+        StoreError::Failed(what) => unavailable(what),
+    })?;
     let offline = Offline { store: RefCell::new(store), settings, clock: Clock::start() };
     match request {
         Request::QueueRetry { which } => {
@@ -487,6 +491,16 @@ mod tests {
             ask(folder.path(), &Request::QueueRetry { which }, &mut each).unwrap();
             assert_eq!((done, state()), (1, Some(RecipientState::Ready)), "all: {all}");
         }
+    }
+
+    #[test]
+    fn a_spool_that_cannot_be_opened_is_no_store() {
+        let (folder, _) = folder_with_a_message_that_waits();
+        let spool = folder.path().join(data::SPOOL);
+        std::fs::write(spool.join("spool.db"), "no database, whoever waits".repeat(1000)).unwrap();
+        let list = Request::QueueList { after: None, limit: 1 };
+        let failed = ask(folder.path(), &list, &mut |_| {}).unwrap_err();
+        assert_eq!(failed.kind, FailedKind::Unavailable, "{failed}");
     }
 
     #[test]
