@@ -418,7 +418,7 @@ mod tests {
     use postroad_mail::envelope::{Recipient, Sender};
     use postroad_mail::hop::NextHop;
     use postroad_mail::id::MessageId;
-    use postroad_spool::record::{Content, Gate, GateKind, HopState, Message, Record};
+    use postroad_spool::record::{Content, Gate, GateKind, HopState, JournalEntry, Message, Record};
 
     /// Whether somebody else could have the folder.
     fn is_free(data: &Path) -> bool {
@@ -491,6 +491,27 @@ mod tests {
             ask(folder.path(), &Request::QueueRetry { which }, &mut each).unwrap();
             assert_eq!((done, state()), (1, Some(RecipientState::Ready)), "all: {all}");
         }
+    }
+
+    /// What is delivered at once is so within the millisecond.
+    #[test]
+    fn a_story_begins_with_the_acceptance() {
+        let (folder, id) = folder_with_a_message_that_waits();
+        let body = postroad_engine::journal::Entry::HopRecovered.body();
+        let hop = "mx:b.example".parse().unwrap();
+        let entry = JournalEntry { message: Some(id), hop, at: id.given_at(), body };
+        let mut store = store::open(&folder.path().join(data::SPOOL), &Options::default()).unwrap();
+        store.commit(&[Record::Journal(entry)]).unwrap();
+        drop(store);
+        let mut steps = Vec::new();
+        let mut each = |item| {
+            if let Item::Explanation(told) = item {
+                steps = told.steps;
+            }
+        };
+        ask(folder.path(), &Request::Explain { subject: id.to_string() }, &mut each).unwrap();
+        assert_eq!(steps.len(), 2);
+        assert!(steps[0].text[0].starts_with("Accepted"), "{steps:?}");
     }
 
     #[test]
