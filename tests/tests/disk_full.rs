@@ -27,6 +27,9 @@ fn it_refuses_for_a_while_and_recovers_by_itself() {
         Config { dns: vec![nobody.local()], remote_port: sink.port(), service, ..Config::default() };
     let mut postroad = Postroad::prepare(&config, &[]);
     let disk = Disk::mount(&postroad.data(), "64m");
+    let spool = postroad.data().join("spool");
+    std::fs::create_dir(&spool).expect("the spool's folder");
+    std::fs::write(spool.join("spool.intake.damaged-1"), "").expect("a copy of an earlier time");
     postroad.restart();
     let pid = postroad.process().id();
     let filler = disk.fill(ROOM);
@@ -40,6 +43,15 @@ fn it_refuses_for_a_while_and_recovers_by_itself() {
     }
     assert!(refusals.iter().any(|reply| reply.starts_with("452 4.3.1 ")), "{:?}", refusals.first());
     wait::until("the failure is in the log", || postroad.log().contains("\"number\":20020"));
+
+    // Each message that finds no room is a failure of its own, and between them the store is opened again.
+    let load = Load::start(postroad.address(), FROM, "r@small.example", 2);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let (more, _) = load.finish();
+    acknowledged.extend(more);
+    let told = |number: u32| postroad.log().matches(&format!("\"number\":{number}")).count();
+    assert_eq!(told(20020), 1, "one failure that goes on is told once");
+    assert_eq!(told(20021), 1, "an old copy is told of at the start alone");
 
     std::fs::remove_file(filler).expect("the filler goes");
     let accepted = wait::within(wait::PATIENCE, "mail is taken again", || {

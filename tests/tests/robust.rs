@@ -237,6 +237,22 @@ fn what_the_disk_has_lost_is_told_at_each_start() {
     assert_eq!(told(&postroad).len(), 2);
 }
 
+/// Mail does not depend on the log of events, but that there is none is told, to programs as well.
+#[test]
+fn an_event_log_that_cannot_be_used_is_told() {
+    let mut postroad = quiet();
+    postroad.stop();
+    let events = postroad.data().join("events.db");
+    std::fs::write(&events, "no database".repeat(1000)).unwrap();
+    postroad.restart();
+    accept_one(&postroad, 1);
+    let told = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["log"] == "note" && line["text"].as_str()?.contains("events.db")).then_some(())
+    };
+    wait::until("it is told", || postroad.log().lines().any(|line| told(line).is_some()));
+}
+
 /// A configuration that cannot be: exit status 2, the place in the file, nothing listens and nothing is made.
 #[test]
 fn a_wrong_configuration_is_refused_by_line() {

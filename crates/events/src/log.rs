@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const ROWS_MAX: u64 = 100_000;
 /// Events handed out by one `list`.
 pub const LIST_MAX: usize = 10_000;
-/// How long another process's write is waited for.
+/// How long another process's write is waited for when the log is opened or read.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// The layout of the file.
 const VERSION: i64 = 1;
@@ -88,6 +88,8 @@ impl EventLog {
                  COMMIT;",
             )?;
         }
+        // Mail waits behind what is written: while another process holds the log, its owner keeps the events.
+        log.db.busy_timeout(Duration::ZERO)?;
         Ok(log)
     }
 

@@ -8,7 +8,7 @@ use postroad_events::log::{EventLog, Filter, LogError};
 use postroad_events::repeats::{Input, KNOWN_MAX, REPORT_EVERY, Repeats};
 use postroad_mail::id::MessageId;
 use postroad_mail::time::{Mono, Now, Wall};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const START: Now = Now { mono: Mono(0), wall: Wall(1_795_590_028_123) };
 
@@ -222,6 +222,23 @@ fn the_log_keeps_the_newest() {
     let mut log = EventLog::open_bounded(&path, 10).unwrap();
     log.append(&events[..1]).unwrap();
     assert_eq!(log.newest().unwrap(), Some(14), "places are not used twice");
+}
+
+/// Mail waits behind the log, on the store's thread: a log that another process holds is written later.
+#[test]
+fn a_log_that_another_holds_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.db");
+    let events = [Event::new(&Fact::StoreRecovered, START.wall)];
+    let mut log = EventLog::open(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    assert!(matches!(log.append(&events), Err(LogError::Failed(_))));
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    log.append(&events).unwrap();
+    assert_eq!(log.newest().unwrap(), Some(1));
 }
 
 #[test]

@@ -186,9 +186,9 @@ async fn explain_message(source: &impl Source, id: MessageId) -> Result<Explanat
     let hop =
         stored.as_ref().and_then(|stored| stored.message.recipients.first()).map(|first| first.hop.clone());
     let hop = hop.or_else(|| entries.first().map(|entry| entry.hop.clone())).unwrap_or(NextHop::Drop);
-    let mut steps: Vec<Step> = entries.into_iter().filter(about).map(step).collect();
-    steps.push(Step { at: accepted, id: Some(id), hop, text: vec![accepted_text] });
-    // Plans made before it came stand before it.
+    let mut steps = vec![Step { at: accepted, id: Some(id), hop, text: vec![accepted_text] }];
+    steps.extend(entries.into_iter().filter(about).map(step));
+    // Plans made before it came stand before it, and what was done at once behind it.
     steps.sort_by_key(|step| step.at);
     Ok(Explanation { subject: id.to_string(), steps, standing })
 }

@@ -11,7 +11,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use postroad_control::answer::{Done, EventRow};
 use postroad_control::meta::MetaRequest;
 use postroad_control::meta_answer::MetaItem;
-use postroad_control::{ANSWER_LINE_MAX, Failed, FailedKind, Item, Line, Request, SOCKET, Which};
+use postroad_control::{ANSWER_LINE_MAX, Failed, FailedKind, Item, LINE_MAX, Line, Request, SOCKET, Which};
 use postroad_engine::queue::{
     AdminRequest, AdminResult, AdminToken, Queue, QueueInput, QueueOutput, Selection,
 };
@@ -165,6 +165,13 @@ fn ask_service(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(I
     stream.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
     let mut line = serde_json::to_string(request).map_err(|error| broken(&error))?;
     line.push('\n');
+    if line.len() > LINE_MAX {
+        let what = format!(
+            "the question has {} octets, and a service takes {LINE_MAX}: name fewer messages at a time",
+            line.len()
+        );
+        return Err(Failed { kind: FailedKind::Usage, what });
+    }
     stream.write_all(line.as_bytes()).map_err(|error| broken(&error))?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -246,7 +253,11 @@ fn ask_store(data: &Path, request: &Request, each: &mut dyn FnMut(Item)) -> Resu
         return Err(unavailable(format!("{} holds no spool", dir.path.display())));
     }
     let settings = Registry::open(&dir.path, Used::AtRest, Clock::start().now().wall)?.published().load();
-    let store = store::open(&spool, &Options::default()).map_err(|error| store_failed(&error))?;
+    let store = store::open(&spool, &Options::default()).map_err(|error| match error {
+        StoreError::Full(_) => store_failed(&error),
+        // Nothing that is tried later opens it.
+        StoreError::Failed(what) => unavailable(what),
+    })?;
     let offline = Offline { store: RefCell::new(store), settings, clock: Clock::start() };
     match request {
         Request::QueueRetry { which } => {
@@ -321,13 +332,13 @@ impl Offline {
     fn admin(&self, request: AdminRequest) -> Result<Done, Failed> {
         let mut queue = Queue::new(Arc::clone(&self.settings), [0; 32]);
         let mut asked = Some(request);
+        let mut result = None;
         let mut store = self.store.borrow_mut();
+        // To its end: what opens a gate may be written after the answer.
         loop {
             let Some(output) = queue.poll() else {
-                return Err(Failed {
-                    kind: FailedKind::Temporary,
-                    what: String::from("the queue gave no answer"),
-                });
+                let what = String::from("the queue gave no answer");
+                return done(result.ok_or(Failed { kind: FailedKind::Temporary, what })?);
             };
             let input = match output {
                 QueueOutput::Started => {
@@ -342,7 +353,10 @@ impl Offline {
                     let loaded = store.load(&load).map_err(|error| store_failed(&error))?;
                     Some(QueueInput::Loaded(token, Some(loaded)))
                 }
-                QueueOutput::AdminDone(_, result) => return done(result),
+                QueueOutput::AdminDone(_, told) => {
+                    result = Some(told);
+                    None
+                }
                 _ => None,
             };
             if let Some(input) = input {
@@ -398,11 +412,116 @@ pub(crate) fn events(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use postroad_control::answer::RecipientState;
     use postroad_control::meta::{How, MetaStep};
+    use postroad_mail::address::ReversePath;
+    use postroad_mail::envelope::{Recipient, Sender};
+    use postroad_mail::hop::NextHop;
+    use postroad_mail::id::MessageId;
+    use postroad_spool::record::{Content, Gate, GateKind, HopState, JournalEntry, Message, Record};
 
     /// Whether somebody else could have the folder.
     fn is_free(data: &Path) -> bool {
         DataDir::open(data).is_ok()
+    }
+
+    /// What the service would not take to its end is not sent: it would break off the writing of it.
+    #[test]
+    fn a_question_that_is_too_large_is_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let service = std::thread::spawn(move || drop(listener.accept()));
+        let which = Which::Ids(vec![MessageId(1); 100_000]);
+        let failed = ask(folder.path(), &Request::QueueRetry { which }, &mut |_| {}).unwrap_err();
+        assert_eq!(failed.kind, FailedKind::Usage, "{failed}");
+        service.join().unwrap();
+    }
+
+    /// A message that waits for its host, and the folder it is in.
+    fn folder_with_a_message_that_waits() -> (tempfile::TempDir, MessageId) {
+        let folder = tempfile::tempdir().unwrap();
+        Registry::open(folder.path(), Used::AtRest, Wall(0)).unwrap();
+        let now = Clock::start().now().wall;
+        let hop: NextHop = "mx:b.example".parse().unwrap();
+        let until = now + Duration::from_secs(3600);
+        let gate =
+            Gate { kind: GateKind::Host, until, step: 0, cause: String::from("no answer"), since: now };
+        let state = HopState { gate: Some(gate), host_failures: 1, ..HopState::default() };
+        let message = Message {
+            id: MessageId::first_at(now),
+            sender: Sender::plain(ReversePath::Null),
+            recipients: vec![Recipient::plain("r@b.example".parse().unwrap(), hop.clone())],
+            trace: String::new(),
+            size: 0,
+        };
+        let id = message.id;
+        let content = Content::Memory(Arc::default());
+        let batch = [
+            Record::Accept { message: Arc::new(message), content },
+            Record::Waiting { hop: hop.clone(), delta: 1 },
+            Record::Hop { hop, due: until, state },
+        ];
+        let mut store = store::open(&folder.path().join(data::SPOOL), &Options::default()).unwrap();
+        store.commit(&batch).unwrap();
+        (folder, id)
+    }
+
+    #[test]
+    fn what_is_retried_at_rest_is_due() {
+        for all in [true, false] {
+            let (folder, id) = folder_with_a_message_that_waits();
+            let state = || {
+                let mut state = None;
+                let mut each = |item| {
+                    if let Item::Recipient(row) = item {
+                        state = Some(row.state);
+                    }
+                };
+                ask(folder.path(), &Request::QueueShow { id }, &mut each).unwrap();
+                state
+            };
+            assert_eq!(state(), Some(RecipientState::Deferred));
+            let which = if all { Which::All } else { Which::Ids(vec![id]) };
+            let mut done = 0;
+            let mut each = |item| {
+                if let Item::Done(told) = item {
+                    done = told.done;
+                }
+            };
+            ask(folder.path(), &Request::QueueRetry { which }, &mut each).unwrap();
+            assert_eq!((done, state()), (1, Some(RecipientState::Ready)), "all: {all}");
+        }
+    }
+
+    /// What is delivered at once is so within the millisecond.
+    #[test]
+    fn a_story_begins_with_the_acceptance() {
+        let (folder, id) = folder_with_a_message_that_waits();
+        let body = postroad_engine::journal::Entry::HopRecovered.body();
+        let hop = "mx:b.example".parse().unwrap();
+        let entry = JournalEntry { message: Some(id), hop, at: id.given_at(), body };
+        let mut store = store::open(&folder.path().join(data::SPOOL), &Options::default()).unwrap();
+        store.commit(&[Record::Journal(entry)]).unwrap();
+        drop(store);
+        let mut steps = Vec::new();
+        let mut each = |item| {
+            if let Item::Explanation(told) = item {
+                steps = told.steps;
+            }
+        };
+        ask(folder.path(), &Request::Explain { subject: id.to_string() }, &mut each).unwrap();
+        assert_eq!(steps.len(), 2);
+        assert!(steps[0].text[0].starts_with("Accepted"), "{steps:?}");
+    }
+
+    #[test]
+    fn a_spool_that_cannot_be_opened_is_no_store() {
+        let (folder, _) = folder_with_a_message_that_waits();
+        let spool = folder.path().join(data::SPOOL);
+        std::fs::write(spool.join("spool.db"), "no database, whoever waits".repeat(1000)).unwrap();
+        let list = Request::QueueList { after: None, limit: 1 };
+        let failed = ask(folder.path(), &list, &mut |_| {}).unwrap_err();
+        assert_eq!(failed.kind, FailedKind::Unavailable, "{failed}");
     }
 
     #[test]

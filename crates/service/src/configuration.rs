@@ -6,6 +6,7 @@ use postroad_metabase::error::ConfigError;
 use postroad_metabase::settings::Settings;
 use postroad_metabase::text::{self, Pin};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -21,8 +22,12 @@ pub(crate) fn pins(file: Option<&PathBuf>) -> Result<Vec<Pin>, Failed> {
     let Some(path) = file else { return Ok(Vec::new()) };
     let refused = |what: String| Failed { kind: FailedKind::Usage, what };
     let shown = path.display();
-    let size = std::fs::metadata(path).map(|found| found.len());
-    if size.as_ref().is_ok_and(|size| *size > FILE_MAX) {
+    let found = std::fs::metadata(path);
+    if found.as_ref().is_ok_and(|found| found.file_type().is_fifo()) {
+        let why = "it is read at the start, and again at SIGHUP";
+        return Err(refused(format!("{shown} is no file but a pipe: {why}. Name a TOML file")));
+    }
+    if found.is_ok_and(|found| found.len() > FILE_MAX) {
         return Err(refused(format!("{shown} is over {FILE_MAX} octets: it is not a configuration file")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -96,12 +101,25 @@ fn own_addresses(bindings: &[SocketAddr]) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn resolv_conf() {
         let text = "# c\nsearch a.b\nnameserver 192.0.2.1\nnameserver\t2001:db8::1\nnameserver fe80::1%eth0\nnameservers 1.2.3.4\n";
         let expected = ["192.0.2.1:53", "[2001:db8::1]:53"].map(|text| text.parse().unwrap());
         assert_eq!(servers_of(text), expected);
+    }
+
+    /// It is read again at the start and at each SIGHUP: from a pipe nothing would come then, and nothing be pinned.
+    #[test]
+    fn a_pipe_is_no_configuration_file() {
+        let (reads, mut writes) = std::io::pipe().unwrap();
+        writes.write_all(b"[\"/LM/SmtpSvc/1\"]\nHopCount = 7\n").unwrap();
+        drop(writes);
+        let failed = pins(Some(&PathBuf::from(format!("/proc/self/fd/{}", reads.as_raw_fd())))).unwrap_err();
+        assert_eq!(failed.kind, FailedKind::Usage);
+        assert!(failed.what.contains("is no file"), "{failed}");
     }
 
     /// A list that the catalogue takes is asked as it stands.

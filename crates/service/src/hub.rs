@@ -22,11 +22,15 @@ use postroad_metabase::snapshot::Published;
 use postroad_spool::StoreError;
 use postroad_spool::sqlite::SqliteStore;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How long the store works before it is said to: on a full disk it fails under each message that finds no room.
+const STORE_STEADY: Duration = Duration::from_secs(10);
 
 /// What became of a draft.
 pub(crate) enum Fate {
@@ -61,6 +65,10 @@ pub(crate) struct Hub {
     queue: RefCell<Queue>,
     timer: Notify,
     armed: Cell<Option<Mono>>,
+    /// When the store, which has failed, is said to work again.
+    recovers: Cell<Option<Mono>>,
+    /// Copies of a damaged intake that were told of.
+    damaged: RefCell<HashSet<PathBuf>>,
     tickets: RefCell<HashMap<Ticket, oneshot::Sender<Fate>>>,
     attempts: RefCell<HashMap<AttemptId, mpsc::UnboundedSender<ToAttempt>>>,
     admins: RefCell<HashMap<AdminToken, oneshot::Sender<AdminResult>>>,
@@ -100,6 +108,8 @@ impl Hub {
             queue: RefCell::new(queue),
             timer: Notify::new(),
             armed: Cell::new(None),
+            recovers: Cell::new(None),
+            damaged: RefCell::default(),
             tickets: RefCell::default(),
             attempts: RefCell::default(),
             admins: RefCell::default(),
@@ -228,12 +238,13 @@ impl Hub {
                 StoreReply::Committed(committed) => self.tell(QueueInput::Committed(committed)),
                 StoreReply::Loaded(token, loaded) => self.tell(QueueInput::Loaded(token, loaded)),
                 StoreReply::Failed { batch, error } => {
+                    self.recovers.set(None);
                     self.report.state(Fact::StoreFailed { cause: error.to_string() });
                     let full = matches!(error, StoreError::Full(_));
                     self.tell(QueueInput::StoreFailed { batch, full });
                 }
                 StoreReply::Up => {
-                    self.report.state(Fact::StoreRecovered);
+                    self.recovers.set(Some(self.clock.now().mono + STORE_STEADY));
                     self.tell_damage();
                     self.tell(QueueInput::StoreUp);
                 }
@@ -241,10 +252,13 @@ impl Hub {
         }
     }
 
-    /// Tells of what opening the spool found missing.
+    /// Tells of what opening the spool found missing, once in the life of a service.
     pub(crate) fn tell_damage(&self) {
         for copy in SqliteStore::damaged_copies(&self.spool) {
-            self.report.state(Fact::SpoolDamaged { file: copy.display().to_string() });
+            let file = copy.display().to_string();
+            if self.damaged.borrow_mut().insert(copy) {
+                self.report.state(Fact::SpoolDamaged { file });
+            }
         }
     }
 
@@ -279,11 +293,16 @@ impl Hub {
 
     /// Hands events to their log, and tells repeats in time.
     async fn keep_events(self: Rc<Self>) {
-        const EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+        const EVERY: Duration = Duration::from_millis(200);
         loop {
             tokio::time::sleep(EVERY).await;
-            if self.report.deadline().is_some_and(|at| at <= self.clock.now().mono) {
+            let now = self.clock.now().mono;
+            if self.report.deadline().is_some_and(|at| at <= now) {
                 self.report.tick();
+            }
+            if self.recovers.get().is_some_and(|at| at <= now) {
+                self.recovers.set(None);
+                self.report.state(Fact::StoreRecovered);
             }
             self.keep_pending_events();
         }

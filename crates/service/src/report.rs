@@ -272,12 +272,26 @@ impl Report {
         self.stderr.end();
     }
 
-    /// A sentence that is not an event, for people only.
+    /// A sentence that is not an event.
+    pub(crate) fn note(&self, text: &str) {
+        if self.form == LogForm::Json {
+            let at = self.clock.now().wall.to_string();
+            self.write(&serde_json::json!({ "at": at, "log": "note", "text": text }).to_string());
+        } else {
+            self.say(text);
+        }
+    }
+
+    /// A sentence for people only.
     pub(crate) fn say(&self, text: &str) {
         if self.form == LogForm::Human {
-            self.held.borrow_mut().extend_from_slice(format!("{text}\n").as_bytes());
-            self.flush();
+            self.write(text);
         }
+    }
+
+    fn write(&self, line: &str) {
+        self.held.borrow_mut().extend_from_slice(format!("{line}\n").as_bytes());
+        self.flush();
     }
 }
 

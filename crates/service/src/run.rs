@@ -195,7 +195,7 @@ fn open_events(dir: &DataDir, report: &Rc<Report>) -> Option<EventLog> {
     match EventLog::open(&path) {
         Ok(log) => Some(log),
         Err(error) => {
-            report.say(&format!(
+            report.note(&format!(
                 "The event log {} cannot be used: {error}. Events are told here alone.",
                 path.display()
             ));
@@ -229,7 +229,7 @@ impl Service {
         let spool = dir.path.join(data::SPOOL);
         let synchronous = if options.unsafe_no_sync { Synchronous::Off } else { Synchronous::Full };
         if options.unsafe_no_sync {
-            report.say("Nothing is synced to disk: mail that gets its 250 is lost with the power. This is for tests alone.");
+            report.note("Nothing is synced to disk: mail that gets its 250 is lost with the power. This is for tests alone.");
         }
         let store_options = Options { synchronous, ..Options::default() };
         let store = store::open(&spool, &store_options).map_err(|error| unavailable(error.to_string()))?;
@@ -336,7 +336,7 @@ impl Service {
         let said = self.registry.lock().await.tick(now, self.running.as_ref()).await;
         for said in said {
             match said {
-                Ok(what) => self.report.say(&what),
+                Ok(what) => self.report.note(&what),
                 Err(cause) => self.report.state(Fact::MetabaseTroubled { cause }),
             }
         }

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use postroad_events::event::Event;
 use postroad_events::log::EventLog;
+use postroad_mail::time::Mono;
 use postroad_spool::record::{Committed, Load, Loaded, Record};
 use postroad_spool::sqlite::{Options, SqliteStore};
 use postroad_spool::{Store, StoreError};
@@ -57,7 +58,7 @@ impl StoreHandle {
         let (jobs, jobs_in) = mpsc::channel();
         let (replies, replies_in) = async_mpsc::unbounded_channel();
         let mut writer =
-            Writer { store: Some(store), options, spool, events, clock, replies, unwritten: Vec::new() };
+            Writer { store: Ok(store), options, spool, events, clock, replies, unwritten: Vec::new() };
         let thread =
             std::thread::Builder::new().name(String::from("store")).spawn(move || writer.run(&jobs_in))?;
         Ok((Self { jobs, thread: std::cell::RefCell::new(Some(thread)) }, replies_in))
@@ -85,7 +86,8 @@ impl StoreHandle {
 }
 
 struct Writer {
-    store: Option<SqliteStore>,
+    /// Or when it is opened again.
+    store: Result<SqliteStore, Mono>,
     options: Options,
     spool: PathBuf,
     events: Option<EventLog>,
@@ -97,7 +99,15 @@ struct Writer {
 impl Writer {
     fn run(&mut self, jobs: &mpsc::Receiver<StoreJob>) {
         loop {
-            let wait = if self.store.is_some() { TEND_IDLE } else { REOPEN_WAIT };
+            let wait = match &self.store {
+                Ok(_) => TEND_IDLE,
+                Err(reopens) => *reopens - self.clock.now().mono,
+            };
+            if wait.is_zero() {
+                // Whatever is asked meanwhile: there may be no pause in it.
+                self.idle();
+                continue;
+            }
             match jobs.recv_timeout(wait) {
                 Ok(StoreJob::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => {
                     self.write_events();
@@ -114,8 +124,8 @@ impl Writer {
         match job {
             StoreJob::Commit(batch) => {
                 let result = match &mut self.store {
-                    Some(store) => store.commit(&batch),
-                    None => Err(StoreError::Failed(String::from("the store is closed"))),
+                    Ok(store) => store.commit(&batch),
+                    Err(_) => Err(StoreError::Failed(String::from("the store is closed"))),
                 };
                 match result {
                     Ok(committed) => {
@@ -124,10 +134,7 @@ impl Writer {
                         // commits, and nothing when it is not due.
                         self.tend();
                     }
-                    Err(error) => {
-                        self.store = None;
-                        self.reply(StoreReply::Failed { batch, error });
-                    }
+                    Err(error) => self.fail(batch, error),
                 }
             }
             StoreJob::Load(token, load) => {
@@ -158,7 +165,7 @@ impl Writer {
     }
 
     fn load(&mut self, load: &Load) -> Option<Loaded> {
-        let store = self.store.as_mut()?;
+        let store = self.store.as_mut().ok()?;
         let result = store.load(load);
         let failed = store.has_failed();
         match result {
@@ -166,34 +173,38 @@ impl Writer {
             // Damage of one message's content is that message's alone.
             Err(_) if !failed && matches!(load, Load::Content { .. }) => Some(Loaded::Content(None)),
             Err(error) => {
-                self.fail(error);
+                self.fail(Vec::new(), error);
                 None
             }
         }
     }
 
-    /// The store failed outside a commit.
-    fn fail(&mut self, error: StoreError) {
-        self.store = None;
-        self.reply(StoreReply::Failed { batch: Vec::new(), error });
+    /// The store failed, under a batch or under nothing.
+    fn fail(&mut self, batch: Vec<Record>, error: StoreError) {
+        self.store = Err(self.clock.now().mono + REOPEN_WAIT);
+        self.reply(StoreReply::Failed { batch, error });
     }
 
     fn tend(&mut self) {
         let now = self.clock.now().wall;
-        if let Some(Err(error)) = self.store.as_mut().map(|store| store.tend(now)) {
-            self.fail(error);
+        if let Ok(Err(error)) = self.store.as_mut().map(|store| store.tend(now)) {
+            self.fail(Vec::new(), error);
         }
     }
 
     fn idle(&mut self) {
         self.write_events();
-        if self.store.is_some() {
+        if self.store.is_ok() {
             return self.tend();
         }
         let options = Options { keep_drafts: true, ..self.options.clone() };
-        if let Ok(store) = open(&self.spool, &options) {
-            self.store = Some(store);
-            self.reply(StoreReply::Up);
+        match open(&self.spool, &options) {
+            Ok(store) => {
+                self.store = Ok(store);
+                self.reply(StoreReply::Up);
+            }
+            // It may be for another cause than the one that was told.
+            Err(error) => self.fail(Vec::new(), error),
         }
     }
 
@@ -205,4 +216,62 @@ impl Writer {
 /// Opens the spool of a data folder.
 pub(crate) fn open(spool: &Path, options: &Options) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(spool, options.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postroad_mail::id::MessageId;
+    use std::time::Instant;
+
+    fn start(spool: &Path) -> (StoreHandle, async_mpsc::UnboundedReceiver<StoreReply>) {
+        let options = Options::default();
+        let store = open(spool, &options).unwrap();
+        StoreHandle::start(store, options, spool.to_owned(), None, Clock::start()).unwrap()
+    }
+
+    /// A batch that no queue writes; a store that is given it fails.
+    fn fail(handle: &StoreHandle) {
+        handle.ask(StoreJob::Commit(vec![Record::Divide { id: MessageId(1), pending: Vec::new() }]));
+    }
+
+    /// The next reply, while events are handed in all the time, as by a service that has much to tell.
+    fn reply(
+        handle: &StoreHandle,
+        replies: &mut async_mpsc::UnboundedReceiver<StoreReply>,
+    ) -> Option<StoreReply> {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(5) {
+            if let Ok(reply) = replies.try_recv() {
+                return Some(reply);
+            }
+            handle.ask(StoreJob::Events(Vec::new()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    #[test]
+    fn why_a_store_stays_closed_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (handle, mut replies) = start(dir.path());
+        fail(&handle);
+        assert!(matches!(reply(&handle, &mut replies), Some(StoreReply::Failed { .. })));
+        let other = open(dir.path(), &Options::default()).unwrap();
+        let Some(StoreReply::Failed { error, .. }) = reply(&handle, &mut replies) else { panic!("nothing") };
+        assert!(error.to_string().contains("is open already"), "{error}");
+        drop(other);
+        assert!(matches!(reply(&handle, &mut replies), Some(StoreReply::Up | StoreReply::Failed { .. })));
+        handle.stop();
+    }
+
+    #[test]
+    fn a_store_that_failed_is_opened_again_whatever_else_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (handle, mut replies) = start(dir.path());
+        fail(&handle);
+        assert!(matches!(reply(&handle, &mut replies), Some(StoreReply::Failed { .. })));
+        assert!(matches!(reply(&handle, &mut replies), Some(StoreReply::Up)));
+        handle.stop();
+    }
 }

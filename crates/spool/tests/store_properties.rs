@@ -191,6 +191,22 @@ fn a_lost_content_is_told_and_stops_no_other_message() {
     store.commit(&[Record::Settle { id: MessageId(1) }]).unwrap();
 }
 
+/// A file that cannot be opened or read, as where a block of it is bad, or all descriptors are in use.
+#[test]
+fn a_content_that_cannot_be_read_stops_no_other_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.commit(&[accept(1, 20_000, octets(20_000)), accept(2, 10, octets(10))]).unwrap();
+    let segment = dir.path().join("segments/1");
+    fs::remove_file(&segment).unwrap();
+    std::os::unix::fs::symlink(&segment, &segment).unwrap();
+    assert!(store.load(&Load::Content { id: MessageId(1), offset: 0, len: 9 }).is_err());
+    let hop = "mx:a.example".parse().unwrap();
+    let load = Load::Fresh { hop, after: None, limit: 9, content_total_max: u64::MAX };
+    let Loaded::Messages(found) = store.load(&load).unwrap() else { panic!("messages") };
+    assert_eq!(found.iter().map(|one| &one.content).collect::<Vec<_>>(), [&Content::Stored, &octets(10)]);
+}
+
 #[test]
 fn files_go_when_nothing_in_them_lives() {
     let mut pair = Pair::new();

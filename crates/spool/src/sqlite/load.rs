@@ -212,8 +212,9 @@ impl SqliteStore {
         let len = usize::try_from(found.message.size).unwrap_or(usize::MAX);
         match self.content(found.id, 0, len) {
             Ok(octets) => Ok(octets.map_or(Content::Stored, |octets| Content::Memory(Arc::new(octets)))),
-            // A damaged one must not keep its page from being delivered. Who reads it by pieces is told.
-            Err(Fault::Other(_)) => Ok(Content::Stored),
+            // One that is damaged, or cannot be read now, must not keep its page from being delivered. Who reads it by pieces is
+            // told.
+            Err(Fault::Other(_) | Fault::Disk(..)) => Ok(Content::Stored),
             Err(fault) => Err(fault),
         }
     }
