@@ -1,7 +1,7 @@
 //! Stderr, written by a thread of its own: a reader that is slow, or stopped, holds up no mail. What it does not take in time is
 //! left out.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use std::time::Duration;
 const WAITING_MAX: usize = 1 << 20;
 /// How long the end waits until what is left is written.
 const END_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long a stderr that does not wait is given to be read.
+const FULL_WAIT: Duration = Duration::from_millis(20);
 
 /// The way to the thread.
 pub(crate) struct Stderr {
@@ -77,8 +80,7 @@ impl Shared {
             if !state.waiting.is_empty() {
                 std::mem::swap(&mut state.waiting, &mut lines);
                 drop(state);
-                // A stderr that is closed is no reason to stop carrying mail.
-                let _ = std::io::stderr().write_all(&lines);
+                put(&mut std::io::stderr(), &lines);
                 lines.clear();
                 state = self.lock();
             } else if state.ends {
@@ -93,5 +95,57 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes all of it. A stderr that is closed is no reason to stop carrying mail.
+fn put(out: &mut impl Write, mut lines: &[u8]) {
+    while !lines.is_empty() {
+        match out.write(lines) {
+            Ok(0) => return,
+            Ok(written) => lines = lines.get(written..).unwrap_or_default(),
+            // Whoever else has it may have made it one that does not wait.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(FULL_WAIT),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put;
+    use std::io::{Error, ErrorKind, Result, Write};
+
+    /// A pipe that somebody else, who has it too, has made one that does not wait.
+    #[derive(Default)]
+    struct Narrow {
+        taken: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, octets: &[u8]) -> Result<usize> {
+            self.calls += 1;
+            match self.calls % 3 {
+                0 => Err(Error::from(ErrorKind::WouldBlock)),
+                1 => Err(Error::from(ErrorKind::Interrupted)),
+                _ => {
+                    self.taken.extend(octets.iter().take(2));
+                    Ok(octets.len().min(2))
+                }
+            }
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_yet_is_written_later() {
+        let mut narrow = Narrow::default();
+        put(&mut narrow, b"one\ntwo\n");
+        assert_eq!(narrow.taken, b"one\ntwo\n");
     }
 }
