@@ -268,6 +268,7 @@ impl Report {
 
     /// Writes what is left, as far as it is read.
     pub(crate) fn end(&self) {
+        self.stderr.make_room();
         self.flush();
         self.stderr.end();
     }

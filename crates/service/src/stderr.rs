@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Octets that wait to be written.
 const WAITING_MAX: usize = 1 << 20;
-/// How long the end waits until what is left is written.
+/// How long the end waits for room, and until what is left is written.
 const END_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How long a stderr that does not wait is given to be read.
@@ -56,6 +56,12 @@ impl Stderr {
         true
     }
 
+    /// Waits, not for ever, until there is room for the last lines.
+    pub(crate) fn make_room(&self) {
+        let is_full = |state: &mut State| !state.waiting.is_empty();
+        drop(self.shared.changed.wait_timeout_while(self.shared.lock(), END_TIME_MAX, is_full));
+    }
+
     /// Waits, not for ever, until all is written. Nothing is taken after it.
     pub(crate) fn end(&self) {
         let mut state = self.shared.lock();
@@ -80,6 +86,7 @@ impl Shared {
             if !state.waiting.is_empty() {
                 std::mem::swap(&mut state.waiting, &mut lines);
                 drop(state);
+                self.changed.notify_all();
                 put(&mut std::io::stderr(), &lines);
                 lines.clear();
                 state = self.lock();
