@@ -8,8 +8,8 @@ use postroad_mail::time::Mono;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Strikes in a row after which a transport is down or, where only replies are missing, in doubt. One lost datagram is weather, three are climate (TCP counts as blocked after three truncated
-/// answers and silence).
+/// Strikes in a row after which a transport is down or, where only replies are missing, in doubt. One lost datagram is weather, three
+/// are climate (TCP counts as blocked after three truncated answers and silence).
 const STRIKES_MAX: u32 = 3;
 /// A closed UDP port is stronger evidence than silence, but may be a server that restarts.
 const CLOSED_PORT_STRIKES: u32 = 2;

@@ -57,7 +57,7 @@ impl DataDir {
         }
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        Self::open(path)
+        Self::lock(path)
     }
 
     /// Takes the lock of a folder that is there.
@@ -65,10 +65,14 @@ impl DataDir {
         if !path.is_dir() {
             return Err(DataError::Missing(path.to_owned()));
         }
-        let path = path.canonicalize().map_err(|error| DataError::Io(path.to_owned(), error))?;
-        if !is_ours(&path) {
-            return Err(DataError::Foreign(path));
+        if !is_ours(path) {
+            return Err(DataError::Foreign(path.to_owned()));
         }
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, DataError> {
+        let path = path.canonicalize().map_err(|error| DataError::Io(path.to_owned(), error))?;
         let failed = |error| DataError::Io(path.clone(), error);
         let lock = OpenOptions::new()
             .create(true)

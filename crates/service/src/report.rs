@@ -238,8 +238,8 @@ impl Report {
     fn flush(&self) {
         self.flushing.set(false);
         let mut held = self.held.borrow_mut();
-        let count = held.iter().filter(|octet| **octet == b'\n').count();
-        if self.missing.get() > 0 {
+        let missing = self.missing.get();
+        if missing > 0 {
             // Before the lines that come after the gap.
             let mut note = self.missing_note().into_bytes();
             note.append(&mut held);
@@ -248,7 +248,8 @@ impl Report {
         if self.stderr.take(&mut held) {
             self.missing.set(0);
         } else {
-            self.missing.set(self.missing.get() + count);
+            let lines = held.iter().filter(|octet| **octet == b'\n').count();
+            self.missing.set(missing + lines - usize::from(missing > 0));
             held.clear();
         }
     }
